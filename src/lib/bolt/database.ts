@@ -1,0 +1,72 @@
+/**
+ * The contract of the key-value store that metadata lives in: bbolt's file format and its nested
+ * buckets, with synchronous transactions.
+ *
+ * Reads (`view`) run on the last durable root and never wait. Writes (`update`) that arrive while a
+ * commit is being flushed run together in the next one and share its flush; a function that throws
+ * is undone and only its caller fails. No transaction spans an await.
+ */
+export interface Database extends AsyncDisposable {
+  readonly path: string
+
+  /** Runs `fn` on the last durable state. The transaction is dead when it returns. */
+  view<T>(fn: (tx: ReadBucket) => T): T
+
+  /**
+   * Runs `fn` on the state of the commit being gathered, and resolves when that commit is durable.
+   *
+   * `fn` may run after a delay, and must be synchronous. When it throws, what it wrote is undone
+   * and the promise rejects with its error; other functions of the same commit are not touched.
+   */
+  update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T>
+}
+
+/** A key is bytes; a string stands for its UTF-8 form. */
+export type Key = Uint8Array | string
+
+/** One pair of a bucket. `value` is undefined when the key names a nested bucket. */
+export interface Entry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+}
+
+/** The reading half of a bucket; the root of the tree is one too. */
+export interface ReadBucket {
+  /** The value of `key`; undefined when it is missing or a bucket. Valid until the function ends: copy to keep. */
+  get(key: Key): Uint8Array | undefined
+  /** The nested bucket `key`; undefined when it is missing or a value. */
+  bucket(key: Key): ReadBucket | undefined
+  /** All pairs in key order, starting at the first key ≥ `from` when given. */
+  entries(from?: Key): Iterable<Entry>
+  /** The bucket's counter. */
+  readonly sequence: bigint
+}
+
+/** A bucket inside `update`. Iterating while writing to the same bucket is not defined. */
+export interface Bucket extends ReadBucket {
+  bucket(key: Key): Bucket | undefined
+  /** @throws `invalid_argument` when the key is empty, too long, or names a bucket. */
+  put(key: Key, value: Uint8Array | string): void
+  /** Deletes a pair; nothing happens when it is missing. @throws `invalid_argument` when it is a bucket. */
+  delete(key: Key): void
+  /** @throws `already_exists` when there is one, `invalid_argument` when the key is a value. */
+  createBucket(key: Key): Bucket
+  createBucketIfNotExists(key: Key): Bucket
+  /** @throws `not_found` when there is none. */
+  deleteBucket(key: Key): void
+  /** Advances the counter and returns it; the first is 1. */
+  nextSequence(): bigint
+  setSequence(value: bigint): void
+}
+
+/** How to open a file. */
+export interface OpenOptions {
+  readonly signal?: AbortSignal
+  /** How long to wait for another process to release the file, in ms; 0 waits until `signal`. */
+  readonly lockTimeoutMs?: number
+  readonly readOnly?: boolean
+  /** Acknowledge before data is durable. Faster, and a power cut can lose or damage the file. */
+  readonly noSync?: boolean
+  /** File mode when the file is created. */
+  readonly mode?: number
+}
