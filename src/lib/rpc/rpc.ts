@@ -51,10 +51,13 @@ export type ServiceImpl<S extends DescService, C> = {
   readonly [K in keyof S['method']]?: MethodImpl<S['method'][K], C>
 }
 
+declare const context: unique symbol
+
 /** A service and its implementation with the type parameters forgotten, as a server holds it. */
 export interface RegisteredService<C> {
   readonly service: DescService
   readonly impl: Readonly<Record<string, unknown>>
+  readonly [context]?: (ctx: C) => void
 }
 
 /** Ties an implementation to its service; the compiler checks every method. */

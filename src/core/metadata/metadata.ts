@@ -1,0 +1,28 @@
+import type { ContainerStore } from '#core/containers/containers.ts'
+import type { Store } from '#core/content/content.ts'
+import type { Context } from '#core/context.ts'
+import type { CollectionStats } from '#core/gc/gc.ts'
+import type { ImageStore } from '#core/images/images.ts'
+import type { LeaseManager } from '#core/leases/leases.ts'
+import type { NamespaceStore } from '#core/namespaces/namespaces.ts'
+import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
+
+/**
+ * Everything the daemon remembers, in one database (`meta.db`).
+ *
+ * `content` and `snapshotters` are each namespace's view of the backends: names, labels and leases
+ * are kept here, bytes there. Every method needs `ctx.namespace`, except those of `namespaces`.
+ */
+export interface Metadata extends AsyncDisposable {
+  readonly namespaces: NamespaceStore
+  readonly containers: ContainerStore
+  readonly images: ImageStore
+  readonly leases: LeaseManager
+  readonly content: Store
+  /** By name of the backend: `overlayfs`, `native`, … */
+  readonly snapshotters: ReadonlyMap<string, Snapshotter>
+  /** Removes what nothing refers to, from the database and then from the backends. */
+  collect(ctx: Context): Promise<CollectionStats>
+  /** Calls `listener` after each write; `deleted` says that something may have become garbage. */
+  onMutation(listener: (mutation: { readonly deleted: boolean }) => void): Disposable
+}
