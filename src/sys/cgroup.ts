@@ -1,0 +1,90 @@
+import { readFileSync, statfsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { checked, native } from './libc.ts'
+import { type MountInfo, mountInfo } from './mount-info.ts'
+
+/** Only v1 hierarchies, v1 for the controllers with v2 beside them, or v2 alone. */
+export type CgroupMode = 'legacy' | 'hybrid' | 'unified' | 'unavailable'
+
+const CGROUP2_SUPER_MAGIC = 0x63677270
+const root = '/sys/fs/cgroup'
+
+/** How this host has its control groups mounted. */
+export function cgroupMode(): CgroupMode {
+  const type = typeOf(root)
+  if (type === undefined) return 'unavailable'
+  if (type === CGROUP2_SUPER_MAGIC) return 'unified'
+  return typeOf(join(root, 'unified')) === CGROUP2_SUPER_MAGIC ? 'hybrid' : 'legacy'
+}
+
+function typeOf(path: string): number | undefined {
+  try {
+    return statfsSync(path).type
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The groups `pid` is in, by controller: `memory` → `/docker/x`. The key of v2 is empty, that of a
+ * named v1 hierarchy is `name=systemd`.
+ *
+ * @throws {SystemError} `ENOENT` when the process has ended.
+ */
+export function cgroupsOf(pid: number | 'self'): ReadonlyMap<string, string> {
+  return parseCgroups(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))
+}
+
+/** Lines of /proc/PID/cgroup: `4:cpu,cpuacct:/user.slice`. */
+export function parseCgroups(text: string): ReadonlyMap<string, string> {
+  const groups = new Map<string, string>()
+  for (const line of text.split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    if (controllers === undefined || path === undefined) continue
+    for (const controller of controllers.split(',')) groups.set(controller, path)
+  }
+  return groups
+}
+
+/**
+ * The directories of the groups `pid` is in, by controller, keys as in `cgroupsOf`. A group outside
+ * what is mounted here, and a hierarchy that is not mounted, are left out.
+ *
+ * @throws {SystemError} `ENOENT` when the process has ended.
+ */
+export function cgroupPaths(pid: number | 'self'): ReadonlyMap<string, string> {
+  const mounts = mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+  const paths = new Map<string, string>()
+  for (const [controller, group] of cgroupsOf(pid)) {
+    const path = pathIn(
+      mounts.find((each) => carries(each, controller)),
+      group,
+    )
+    if (path !== undefined) paths.set(controller, path)
+  }
+  return paths
+}
+
+function carries(mount: MountInfo, controller: string): boolean {
+  if (controller === '') return mount.type === 'cgroup2'
+  return mount.type === 'cgroup' && mount.superOptions.includes(controller)
+}
+
+function pathIn(mount: MountInfo | undefined, group: string): string | undefined {
+  if (!mount) return undefined
+  if (mount.root === '/') return join(mount.mountPoint, group)
+  if (group !== mount.root && !group.startsWith(`${mount.root}/`)) return undefined
+  return join(mount.mountPoint, group.slice(mount.root.length))
+}
+
+const cEventfd: (...args: [number, number]) => number = native(
+  'int eventfd(uint initial, int flags)',
+)
+const EFD_CLOEXEC = 0o2000000
+const EFD_NONBLOCK = 0o4000
+
+/** A counter that can be waited for; v1 groups announce through one that memory ran out. @throws {SystemError} */
+export function eventfd(): number {
+  return checked(cEventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd')
+}

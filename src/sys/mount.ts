@@ -1,0 +1,118 @@
+import { statSync } from 'node:fs'
+
+import { unimplemented } from '#lib/errors/errors.ts'
+
+import { isErrno } from './errno.ts'
+import { checked, cString, native } from './libc.ts'
+import { MountFlag, parseMountOptions, propagationFlags } from './mount-flags.ts'
+import { mountInfo } from './mount-info.ts'
+import { mountNewApi } from './mount-new-api.ts'
+import { resolveInRoot } from './resolve.ts'
+
+/** A mount as containerd describes it: options in the form of fstab. */
+export interface Mount {
+  readonly type: string
+  readonly source: string
+  /** Where below the place of all mounts this one goes; empty for the place itself. */
+  readonly target?: string | undefined
+  readonly options: readonly string[]
+}
+
+/** The arguments of mount(2). */
+export interface MountArguments {
+  readonly source?: string
+  readonly target: string
+  readonly type?: string
+  /** Bits of `MountFlag`. */
+  readonly flags?: number
+  readonly data?: string
+}
+
+export interface UnmountOptions {
+  /** Take it out of sight now, and let it go when its last user does. */
+  readonly detach?: boolean
+  /** Refuse to follow a symbolic link at the target. */
+  readonly noFollow?: boolean
+}
+
+type Text = string | Uint8Array | null
+
+const cMount: (...args: [Text, Text, Text, number, Text]) => number = native(
+  'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+)
+const cUmount2: (...args: [Text, number]) => number = native(
+  'int umount2(const char *target, int flags)',
+)
+
+const MNT_DETACH = 2
+const UMOUNT_NOFOLLOW = 8
+
+/** The kernel copies one page of mount data, its end included. */
+const maxData = 4095
+
+/** mount(2). @throws {SystemError} */
+export function mount(args: MountArguments): void {
+  const { source = '', target, type = '', flags = 0, data = '' } = args
+  const result = cMount(cString(source), cString(target), cString(type), flags, cString(data))
+  checked(result, 'mount', { path: source === '' ? target : source, dest: target })
+}
+
+/** umount2(2). @throws {SystemError} `EINVAL` when nothing is mounted there. */
+export function unmount(target: string, options: UnmountOptions = {}): void {
+  const flags = (options.detach ? MNT_DETACH : 0) | (options.noFollow ? UMOUNT_NOFOLLOW : 0)
+  checked(cUmount2(cString(target), flags), 'umount2', { path: target })
+}
+
+/**
+ * Mounts `mounts` in order at `target`, each at its own `target` below that. When one fails those
+ * before it stay: the caller undoes with `unmountRecursive`.
+ *
+ * @throws {SystemError}
+ */
+export function mountAll(mounts: readonly Mount[], target: string): void {
+  for (const each of mounts)
+    mountOne(each, each.target ? resolveInRoot(target, each.target) : target)
+}
+
+function mountOne(spec: Mount, target: string): void {
+  const { flags, data, loop, uidMap } = parseMountOptions(spec.options)
+  if (loop) throw unimplemented('mount option "loop"')
+  if (uidMap) throw unimplemented('mount option "uidmap"')
+
+  const plain = flags & ~propagationFlags
+  const text = data.join(',')
+  if (Buffer.byteLength(text) > maxData) mountNewApi({ ...spec, target, flags: plain, data })
+  else if (!(flags & MountFlag.remount) || text !== '') {
+    mount({ source: spec.source, target, type: spec.type, flags: plain, data: text })
+  }
+  if (flags & propagationFlags) {
+    mount({ target, flags: flags & (propagationFlags | MountFlag.recursive) })
+  }
+  // A bind mount takes the flags of its source; only a remount makes it read-only.
+  if (plain & MountFlag.bind && plain & MountFlag.readonly) {
+    mount({ target, flags: plain | MountFlag.remount })
+  }
+}
+
+/** Unmounts what is stacked at `target` until nothing is; no target at all is fine. @throws {SystemError} */
+export function unmountAll(target: string, options?: UnmountOptions): void {
+  if (target === '' || statSync(target, { throwIfNoEntry: false }) === undefined) return
+  for (;;) {
+    try {
+      unmount(target, options)
+    } catch (err) {
+      if (isErrno(err, 'EINVAL')) return
+      throw err
+    }
+  }
+}
+
+/** Unmounts everything at and below `prefix`, the deepest first. @throws {SystemError} of the first that fails. */
+export function unmountRecursive(prefix: string, options?: UnmountOptions): void {
+  const below = prefix.endsWith('/') ? prefix : `${prefix}/`
+  const points = mountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((point) => point === prefix || point.startsWith(below))
+  const deepestFirst = [...new Set(points)].toSorted((a, b) => b.length - a.length)
+  for (const point of deepestFirst) unmountAll(point, options)
+}
