@@ -38,8 +38,11 @@ const cFchownat: (...args: [Fd, Text, number, number, number]) => number = nativ
 const cFchmodat: (...args: [Fd, Text, number, number]) => number = native(
   'int fchmodat(int dir, const char *path, uint mode, int flags)',
 )
-const cUtimensat: (...args: [Fd, Text | null, BigInt64Array, number]) => number = native(
+const cUtimensat: (...args: [Fd, Text, BigInt64Array, number]) => number = native(
   'int utimensat(int dir, const char *path, const void *times, int flags)',
+)
+const cFutimens: (...args: [Fd, BigInt64Array]) => number = native(
+  'int futimens(int fd, const void *times)',
 )
 const cSyncfs: (...args: [Fd]) => number = native('int syncfs(int fd)')
 const cUmask: (...args: [number]) => number = native('uint umask(uint mask)')
@@ -116,7 +119,7 @@ export function utimensat(dir: Fd, path: string, at: Times, flags = 0): void {
 export function futimens(fd: Fd, at: Times): void {
   setTimespec(0, at.atime)
   setTimespec(2, at.mtime)
-  checked(cUtimensat(fd, null, times, 0), 'futimens')
+  checked(cFutimens(fd, times), 'futimens')
 }
 
 function setTimespec(index: number, ns: bigint): void {
