@@ -1,0 +1,175 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { unmountRecursive } from '#sys/mount.ts'
+
+import type { Containerd } from './containerd.ts'
+
+/** What a program said and how it ended. */
+export interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A daemon under test, wharfd or the real thing, with directories of its own. */
+export interface TestDaemon extends AsyncDisposable {
+  readonly dir: string
+  readonly root: string
+  readonly state: string
+  readonly address: string
+  /** Its process; a restarted daemon has another. */
+  readonly process: ChildProcess
+  /** What it has logged so far. */
+  log(): Promise<string>
+  /** Ends it with `signal`, SIGTERM by default, and waits. */
+  stop(signal?: NodeJS.Signals): Promise<void>
+  /** Starts it again on the same directories. */
+  start(): Promise<void>
+}
+
+/** How to start a daemon under test. */
+export interface DaemonOptions {
+  /** More of `config.toml`, after what the directories need. */
+  readonly config?: string
+  /** The real thing instead of wharfd. */
+  readonly containerd?: Containerd
+  readonly env?: Readonly<Record<string, string>>
+  /** Directories of an earlier daemon, to go on with. */
+  readonly dir?: string
+}
+
+const wharfd = fileURLToPath(new URL('../../bin/wharfd.mjs', import.meta.url))
+const startMs = 15_000
+const stopMs = 20_000
+
+/**
+ * Starts a daemon in a scratch directory and waits until it serves. Disposal stops it, ends the
+ * shims it left and removes the directory.
+ */
+export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaemon> {
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'wharfd-')))
+  const daemon = new ScratchDaemon(dir, options)
+  await mkdir(daemon.root, { recursive: true })
+  await writeFile(join(dir, 'config.toml'), configOf(daemon, options))
+  await daemon.start()
+  return daemon
+}
+
+const configOf = (daemon: TestDaemon, options: DaemonOptions): string => `version = 2
+root = "${daemon.root}"
+state = "${daemon.state}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+
+[grpc]
+address = "${daemon.address}"
+
+${options.config ?? ''}
+`
+
+class ScratchDaemon implements TestDaemon {
+  readonly dir: string
+  readonly root: string
+  readonly state: string
+  readonly address: string
+  readonly #options: DaemonOptions
+  #process: ChildProcess | undefined
+
+  constructor(dir: string, options: DaemonOptions) {
+    this.dir = dir
+    this.root = join(dir, 'root')
+    this.state = join(dir, 'state')
+    this.address = join(dir, 'state', 'd.sock')
+    this.#options = options
+  }
+
+  get process(): ChildProcess {
+    if (!this.#process) throw new Error('the daemon has not been started')
+    return this.#process
+  }
+
+  async log(): Promise<string> {
+    return await readFile(join(this.dir, 'log'), 'utf8')
+  }
+
+  async start(): Promise<void> {
+    const config = ['--config', join(this.dir, 'config.toml')]
+    const { containerd } = this.#options
+    const [command, args] = containerd
+      ? [containerd.containerd, config]
+      : [process.execPath, [wharfd, ...config]]
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...this.#options.env },
+    })
+    this.#process = child
+    const file = createWriteStream(join(this.dir, 'log'), { flags: 'a' })
+    const booted = Promise.withResolvers<void>()
+    let tail = ''
+    child.stderr.on('data', (chunk: Buffer) => {
+      file.write(chunk)
+      tail = (tail + chunk.toString()).slice(-4000)
+      if (tail.includes('successfully booted')) booted.resolve()
+    })
+    child.once('exit', (code) => {
+      file.end()
+      booted.reject(new Error(`the daemon ended with ${code}:\n${tail}`))
+    })
+    using _late = setTimeout(() => booted.reject(new Error(`not serving:\n${tail}`)), startMs)
+    await booted.promise
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#process
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill(signal)
+    using _late = setTimeout(() => child.kill('SIGKILL'), stopMs)
+    await exited
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+    await endLeftovers(this.dir)
+    unmountRecursive(this.dir)
+    await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** Kills the shims that still serve for a daemon in `dir`: their command line or environment names it. */
+async function endLeftovers(dir: string): Promise<void> {
+  const { stdout } = await run('pgrep', ['-f', dir])
+  for (const line of stdout.split('\n').filter(Boolean)) {
+    try {
+      process.kill(Number(line), 'SIGKILL')
+    } catch {
+      // it has ended meanwhile
+    }
+  }
+}
+
+/** Runs a program to its end; a code other than 0 is not an error. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number } = {},
+): Promise<Ran> {
+  const { promise, resolve, reject } = Promise.withResolvers<Ran>()
+  const { env = process.env, timeoutMs = 60_000 } = options
+  execFile(
+    command,
+    args,
+    { env, timeout: timeoutMs, maxBuffer: 256 * 1024 * 1024, encoding: 'utf8' },
+    (err, stdout, stderr) => {
+      if (err && typeof err.code !== 'number') {
+        reject(new Error(`${command} ${args.join(' ')}: ${err.message}\n${stdout}${stderr}`))
+      } else resolve({ code: typeof err?.code === 'number' ? err.code : 0, stdout, stderr })
+    },
+  )
+  return await promise
+}
