@@ -1,0 +1,52 @@
+import type { Context } from '#core/context.ts'
+import type { Exchange } from '#core/events/events.ts'
+import { Events as ShimEvents } from '#gen/services/events-ttrpc_pb.ts'
+import { Events } from '#gen/services/events_pb.ts'
+import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
+import { definePlugin } from '#plugin/plugin.ts'
+import { ApiPlugin, EventPlugin, type RpcContext } from '#plugins/types.ts'
+import { anyOrEmpty } from '#proxy/convert/any.ts'
+import { envelopeFromProto, envelopeToProto } from '#proxy/convert/envelope.ts'
+
+/** The service `containerd.services.events.v1.Events`, for clients. */
+export const eventsApi = (exchange: Exchange): RegisteredService<RpcContext> =>
+  implement(Events, {
+    publish({ topic, event }, ctx) {
+      exchange.publish(ctx, topic, anyOrEmpty(event))
+      return {}
+    },
+    forward({ envelope }, ctx) {
+      exchange.forward(ctx, envelopeFromProto(envelope))
+      return {}
+    },
+    subscribe: ({ filters }, ctx) => subscribe(ctx, exchange, filters),
+  })
+
+/** The service `containerd.services.events.ttrpc.v1.Events`, to which shims report. */
+export const shimEventsApi = (exchange: Exchange): RegisteredService<RpcContext> =>
+  implement(ShimEvents, {
+    forward({ envelope }, ctx) {
+      exchange.forward(ctx, envelopeFromProto(envelope))
+      return {}
+    },
+  })
+
+/** Not a generator itself: the subscription begins with the call, before anybody reads. */
+function subscribe(ctx: Context, exchange: Exchange, filters: readonly string[]) {
+  return toMessages(exchange.subscribe(ctx, filters))
+}
+
+async function* toMessages(envelopes: ReturnType<Exchange['subscribe']>) {
+  for await (const envelope of envelopes) yield envelopeToProto(envelope)
+}
+
+/** `io.containerd.grpc.v1.events`. */
+export const eventsApiPlugin = definePlugin({
+  type: ApiPlugin,
+  id: 'events',
+  requires: { exchange: EventPlugin },
+  init: ({ deps }) => ({
+    grpc: [eventsApi(deps.exchange)],
+    ttrpc: [shimEventsApi(deps.exchange)],
+  }),
+})

@@ -1,0 +1,86 @@
+import { type Context, withNamespace } from '#core/context.ts'
+import type { Publisher } from '#core/events/events.ts'
+import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
+import { NamespaceUpdateSchema } from '#gen/events/namespace_pb.ts'
+import { Namespaces, type Namespace as NamespaceMessage } from '#gen/services/namespaces_pb.ts'
+import { CodedError } from '#lib/errors/errors.ts'
+import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
+import { definePlugin } from '#plugin/plugin.ts'
+import { ApiPlugin, EventPlugin, NamespacesService, type RpcContext } from '#plugins/types.ts'
+import { pack } from '#proxy/convert/pack.ts'
+
+/** The service `containerd.services.namespaces.v1.Namespaces` over a store. */
+export const namespacesApi = (
+  store: NamespaceStore,
+  publisher: Publisher,
+): RegisteredService<RpcContext> =>
+  implement(Namespaces, {
+    async get({ name }, ctx) {
+      return { namespace: toProto(await store.get(ctx, name)) }
+    },
+    async list(_request, ctx) {
+      return { namespaces: (await store.list(ctx)).map(toProto) }
+    },
+    async create({ namespace }, ctx) {
+      const given = fromProto(namespace)
+      await store.create(ctx, given)
+      return { namespace: toProto(given) }
+    },
+    async update({ namespace, updateMask }, ctx) {
+      const given = fromProto(namespace)
+      const paths = updateMask?.paths ?? []
+      if (paths.length > 0) await setLabels(ctx, store, given, paths)
+      else await replaceLabels(ctx, store, given)
+      const event = pack(NamespaceUpdateSchema, { name: given.name, labels: given.labels })
+      publisher.publish(withNamespace(ctx, given.name), '/namespaces/update', event)
+      // Upstream answers with an empty message here, and clients do not read it.
+      return {}
+    },
+    async delete({ name }, ctx) {
+      await store.delete(ctx, name)
+      return {}
+    },
+  })
+
+/** Sets the labels that `paths` name, `labels.<key>` each. */
+async function setLabels(
+  ctx: Context,
+  store: NamespaceStore,
+  given: Namespace,
+  paths: readonly string[],
+): Promise<void> {
+  const unknown = paths.find((path) => !path.startsWith(labelPrefix))
+  if (unknown !== undefined) {
+    throw new CodedError('invalid_argument', `cannot update ${JSON.stringify(unknown)} field`)
+  }
+  for (const path of paths) {
+    const key = path.slice(labelPrefix.length)
+    await store.setLabel(ctx, given.name, key, given.labels[key] ?? '')
+  }
+}
+
+async function replaceLabels(ctx: Context, store: NamespaceStore, given: Namespace): Promise<void> {
+  const { labels } = await store.get(ctx, given.name)
+  const gone = Object.keys(labels).filter((key) => !Object.hasOwn(given.labels, key))
+  for (const key of gone) await store.setLabel(ctx, given.name, key, '')
+  for (const [key, value] of Object.entries(given.labels)) {
+    await store.setLabel(ctx, given.name, key, value)
+  }
+}
+
+const labelPrefix = 'labels.'
+
+const toProto = ({ name, labels }: Namespace) => ({ name, labels: { ...labels } })
+
+const fromProto = (namespace: NamespaceMessage | undefined): Namespace => ({
+  name: namespace?.name ?? '',
+  labels: namespace?.labels ?? {},
+})
+
+/** `io.containerd.grpc.v1.namespaces`. */
+export const namespacesApiPlugin = definePlugin({
+  type: ApiPlugin,
+  id: 'namespaces',
+  requires: { namespaces: NamespacesService, events: EventPlugin },
+  init: ({ deps }) => ({ grpc: [namespacesApi(deps.namespaces, deps.events)] }),
+})

@@ -1,0 +1,23 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+
+import type { Envelope } from '#core/events/events.ts'
+import type { Envelope as EnvelopeMessage, EnvelopeSchema } from '#gen/types/event_pb.ts'
+
+import { anyOrEmpty } from './any.ts'
+import { timestampFromProto, timestampToProto } from './timestamp.ts'
+
+/** An event as it travels. */
+export const envelopeToProto = (envelope: Envelope): MessageInitShape<typeof EnvelopeSchema> => ({
+  timestamp: timestampToProto(envelope.timestamp),
+  namespace: envelope.namespace,
+  topic: envelope.topic,
+  event: envelope.event,
+})
+
+/** The event in a message. */
+export const envelopeFromProto = (envelope: EnvelopeMessage | undefined): Envelope => ({
+  timestamp: timestampFromProto(envelope?.timestamp) ?? { seconds: 0n, nanos: 0 },
+  namespace: envelope?.namespace ?? '',
+  topic: envelope?.topic ?? '',
+  event: anyOrEmpty(envelope?.event),
+})
