@@ -1,0 +1,117 @@
+/*
+ * A gRPC body is length-prefixed messages, one after the other, cut into DATA frames anyhow
+ * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md):
+ *
+ *   +----------------+--------------------+------------------+
+ *   | compressed (8) | length (32, big e.) | message (length) |
+ *   +----------------+--------------------+------------------+
+ *
+ * Only compressed = 0 is spoken here.
+ */
+import type { Writable } from 'node:stream'
+
+import { CodedError } from '#lib/errors/errors.ts'
+
+const prefixBytes = 5
+const copiedBelow = 16 * 1024
+
+/** containerd's limit for a message in either direction. */
+export const defaultMaxBytes: number = 16 * 1024 * 1024
+
+/** @throws `resource_exhausted` if `message` is larger than the sender may send. */
+export function checkSendable(message: Uint8Array, maxBytes: number): void {
+  if (message.length <= maxBytes) return
+  throw new CodedError(
+    'resource_exhausted',
+    `grpc: trying to send message larger than max (${message.length} vs. ${maxBytes})`,
+  )
+}
+
+/** The prefix and the message in one buffer. */
+export function toFrame(message: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(prefixBytes + message.length)
+  frame[0] = 0
+  frame.writeUInt32BE(message.length, 1)
+  frame.set(message, prefixBytes)
+  return frame
+}
+
+/** Writes one message; a large one is not copied. False means that the writer should wait. */
+export function writeMessage(to: Writable, message: Uint8Array): boolean {
+  if (message.length < copiedBelow) return to.write(toFrame(message))
+  const prefix = Buffer.alloc(prefixBytes)
+  prefix.writeUInt32BE(message.length, 1)
+  to.cork()
+  to.write(prefix)
+  const more = to.write(message)
+  to.uncork()
+  return more
+}
+
+/** Cuts a body into its messages. A message that came whole is a view of the chunk it came in. */
+export class MessageReader {
+  readonly #maxBytes: number
+  #chunks: Buffer[] = []
+  #bytes = 0
+  #needed = prefixBytes
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** Whether a message has begun that has not ended. */
+  get inMessage(): boolean {
+    return this.#bytes > 0
+  }
+
+  /**
+   * The messages that `chunk` completes.
+   * @throws `resource_exhausted` for one over the limit, `internal` for a compressed one; nothing
+   *   can be read after that.
+   */
+  push(chunk: Buffer): Buffer[] {
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    const messages: Buffer[] = []
+    let from = 0
+    while (this.#bytes - from >= this.#needed) {
+      const all = this.#joined()
+      const end = from + prefixBytes + this.#lengthAt(all, from)
+      if (end > all.length) {
+        this.#needed = end - from
+        break
+      }
+      messages.push(all.subarray(from + prefixBytes, end))
+      from = end
+      this.#needed = prefixBytes
+    }
+    if (from > 0) this.#drop(from)
+    return messages
+  }
+
+  #joined(): Buffer {
+    const [first] = this.#chunks
+    if (first && this.#chunks.length === 1) return first
+    const all = Buffer.concat(this.#chunks, this.#bytes)
+    this.#chunks = [all]
+    return all
+  }
+
+  #drop(bytes: number): void {
+    const rest = this.#joined().subarray(bytes)
+    this.#chunks = rest.length > 0 ? [rest] : []
+    this.#bytes = rest.length
+  }
+
+  #lengthAt(all: Buffer, from: number): number {
+    if (all[from] !== 0) {
+      throw new CodedError('internal', 'grpc: compressed flag set with identity or empty encoding')
+    }
+    const length = all.readUInt32BE(from + 1)
+    if (length <= this.#maxBytes) return length
+    throw new CodedError(
+      'resource_exhausted',
+      `grpc: received message larger than max (${length} vs. ${this.#maxBytes})`,
+    )
+  }
+}

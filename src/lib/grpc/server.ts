@@ -1,0 +1,155 @@
+import { once } from 'node:events'
+import {
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+} from 'node:http2'
+import { type AddressInfo, type Server, type Socket, createServer } from 'node:net'
+import { type TlsOptions, createServer as createTlsServer } from 'node:tls'
+
+import { type DispatchOptions, Dispatcher } from '#lib/rpc/dispatch.ts'
+import type { Peer } from '#lib/rpc/rpc.ts'
+import type { ServerCall } from '#lib/rpc/server-call.ts'
+import { canceledCall } from '#lib/rpc/status.ts'
+
+import { defaultMaxBytes } from './messages.ts'
+import { type StreamHost, serveStream } from './server-stream.ts'
+
+const windowBytes = 4 * 1024 * 1024
+const sessionMemoryMiB = 256
+const defaultStopMs = 10_000
+/** How long calls that were told to stop may take before their connection is cut, ms. */
+const afterAbortMs = 1_000
+
+/** Where to listen: a unix socket, or TCP, with TLS if `tls` is given. Port 0 picks a free one. */
+export type GrpcAddress =
+  | { readonly path: string }
+  | { readonly host?: string; readonly port: number; readonly tls?: TlsOptions }
+
+/** What a gRPC server is made from. Message limits are 16 MiB unless given. */
+export interface GrpcServerOptions<C> extends DispatchOptions<C> {
+  /** Who is behind an accepted socket (SO_PEERCRED); what it gives becomes `Call.peer`. */
+  readonly peerOf?: (socket: Socket) => Peer | undefined
+  /** How long disposal waits for calls in flight before it aborts them, ms; 10 s by default. */
+  readonly stopMs?: number
+}
+
+/** A listening server. Disposal stops it gracefully: see `GrpcServerOptions.stopMs`. */
+export interface GrpcServer extends AsyncDisposable {
+  /** The TCP port, or undefined on a unix socket. */
+  readonly port: number | undefined
+  /** Calls in flight, now. */
+  readonly activeCalls: number
+}
+
+/**
+ * Serves gRPC over HTTP/2 at `address`.
+ *
+ * The caller removes a stale unix socket first and sets owner and mode afterwards (`#lib/grpc/unix.ts`).
+ * @throws the system's error (EADDRINUSE, EACCES, …) if it cannot listen.
+ */
+export async function listenGrpc<C>(
+  address: GrpcAddress,
+  options: GrpcServerOptions<C>,
+): Promise<GrpcServer> {
+  const listener =
+    'path' in address || !address.tls
+      ? createServer()
+      : createTlsServer({ ...address.tls, ALPNProtocols: ['h2'] })
+  const server = new Http2Server(listener, options as GrpcServerOptions<unknown>)
+  listener.listen('path' in address ? { path: address.path } : address)
+  await once(listener, 'listening')
+  return server
+}
+
+class Http2Server implements GrpcServer {
+  readonly #listener: Server
+  readonly #options: GrpcServerOptions<unknown>
+  readonly #dispatcher: Dispatcher<unknown>
+  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #calls = new Set<ServerCall>()
+  #stopped: Promise<void> | undefined
+
+  constructor(listener: Server, options: GrpcServerOptions<unknown>) {
+    this.#listener = listener
+    this.#options = options
+    this.#dispatcher = new Dispatcher(options)
+    const secure = 'addContext' in listener
+    listener.on(secure ? 'secureConnection' : 'connection', (socket: Socket) =>
+      this.#accept(socket),
+    )
+  }
+
+  get port(): number | undefined {
+    const address = this.#listener.address() as AddressInfo | string | null
+    return typeof address === 'object' ? address?.port : undefined
+  }
+
+  get activeCalls(): number {
+    return this.#calls.size
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped ??= this.#stop()
+    await this.#stopped
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', () => socket.destroy())
+    const host: StreamHost = {
+      dispatcher: this.#dispatcher,
+      peer: this.#options.peerOf?.(socket),
+      maxReceiveBytes: this.#options.maxReceiveBytes ?? defaultMaxBytes,
+      maxSendBytes: this.#options.maxSendBytes ?? defaultMaxBytes,
+      calls: this.#calls,
+    }
+    const session = performServerHandshake(socket, {
+      maxSessionMemory: sessionMemoryMiB,
+      settings: { initialWindowSize: windowBytes, enablePush: false },
+    })
+    this.#sessions.add(session)
+    session.on('error', () => session.destroy())
+    session.on('close', () => this.#sessions.delete(session))
+    session.on('stream', (...args: StreamArguments) => {
+      const [stream, headers, , rawHeaders] = args
+      serveStream(host, stream, headers, rawHeaders)
+    })
+    session.setLocalWindowSize(windowBytes)
+  }
+
+  async #stop(): Promise<void> {
+    const closed = once(this.#listener, 'close')
+    this.#listener.close()
+    const sessions = [...this.#sessions]
+    const ended = Promise.all(sessions.map((session) => ending(session)))
+    if (!(await within(ended, this.#options.stopMs ?? defaultStopMs))) {
+      for (const call of this.#calls) call.abort(canceledCall(new Error('server is stopping')))
+      await within(ended, afterAbortMs)
+      for (const session of sessions) session.destroy()
+      await ended
+    }
+    await closed
+  }
+}
+
+type StreamArguments = [
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+]
+
+/** Sends GOAWAY and resolves when the last stream of the session has ended. */
+async function ending(session: ServerHttp2Session): Promise<void> {
+  if (session.destroyed) return
+  const closed = once(session, 'close')
+  session.close()
+  await closed
+}
+
+async function within(done: Promise<unknown>, ms: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<false>()
+  using _ = setTimeout(() => resolve(false), ms)
+  return (await Promise.race([done.then(() => true), promise])) === true
+}

@@ -1,0 +1,116 @@
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type Message,
+  create,
+  fromBinary,
+  toBinary,
+} from '@bufbuild/protobuf'
+
+import { CodedError, describe } from '#lib/errors/errors.ts'
+
+import type { CallOptions, ServiceClient } from './rpc.ts'
+
+/** What a transport offers to its clients: calls in bytes. */
+export interface Caller {
+  /** One message there, one back. @throws the status of the call. */
+  unary(
+    service: DescService,
+    method: DescMethod,
+    request: Uint8Array,
+    options: CallOptions,
+  ): Promise<Uint8Array>
+  /**
+   * A call with a stream in one or both directions. It starts now, not at the first `next`;
+   * `return` cancels it. `requests` is a single message if the method does not stream them.
+   */
+  stream(
+    service: DescService,
+    method: DescMethod,
+    requests: Uint8Array | AsyncIterable<Uint8Array>,
+    options: CallOptions,
+  ): AsyncIterableIterator<Uint8Array>
+}
+
+type AnyMethod = (request: never, options?: CallOptions) => unknown
+
+/** The typed client of `service` over a transport. */
+export function createClient<S extends DescService>(service: S, caller: Caller): ServiceClient<S> {
+  const client: Record<string, AnyMethod> = {}
+  for (const method of service.methods) client[method.localName] = bind(service, method, caller)
+  return client as ServiceClient<S>
+}
+
+function bind(service: DescService, method: DescMethod, caller: Caller): AnyMethod {
+  const { input, output } = method
+  switch (method.methodKind) {
+    case 'unary':
+      return async (request: unknown, options: CallOptions = {}) =>
+        decode(output, await caller.unary(service, method, encode(input, request), options))
+    case 'server_streaming':
+      return (request: unknown, options: CallOptions = {}) =>
+        new Replies(output, caller.stream(service, method, encode(input, request), options))
+    case 'client_streaming':
+      return async (requests: AsyncIterable<unknown>, options: CallOptions = {}) =>
+        await only(
+          new Replies(output, caller.stream(service, method, encodeEach(input, requests), options)),
+        )
+    case 'bidi_streaming':
+      return (requests: AsyncIterable<unknown>, options: CallOptions = {}) =>
+        new Replies(output, caller.stream(service, method, encodeEach(input, requests), options))
+  }
+}
+
+/** Decodes what it passes on; not a generator, whose `return` before `next` would cancel nothing. */
+class Replies implements AsyncIterableIterator<Message> {
+  readonly #schema: DescMessage
+  readonly #bytes: AsyncIterableIterator<Uint8Array>
+
+  constructor(schema: DescMessage, bytes: AsyncIterableIterator<Uint8Array>) {
+    this.#schema = schema
+    this.#bytes = bytes
+  }
+
+  async next(): Promise<IteratorResult<Message>> {
+    const result = await this.#bytes.next()
+    if (result.done) return { done: true, value: undefined }
+    return { done: false, value: decode(this.#schema, result.value) }
+  }
+
+  async return(): Promise<IteratorResult<Message>> {
+    await this.#bytes.return?.()
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
+
+async function only(replies: Replies): Promise<Message> {
+  const first = await replies.next()
+  if (first.done) throw new CodedError('internal', 'server returned no message')
+  const second = await replies.next()
+  if (second.done) return first.value
+  await replies.return()
+  throw new CodedError('internal', 'server returned more than one message')
+}
+
+const encode = (schema: DescMessage, request: unknown): Uint8Array =>
+  toBinary(schema, create(schema, request as never))
+
+async function* encodeEach(
+  schema: DescMessage,
+  requests: AsyncIterable<unknown>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const request of requests) yield encode(schema, request)
+}
+
+function decode(schema: DescMessage, bytes: Uint8Array): Message {
+  try {
+    return fromBinary(schema, bytes)
+  } catch (err) {
+    throw new CodedError('internal', `cannot read the reply: ${describe(err)}`, { cause: err })
+  }
+}

@@ -1,0 +1,159 @@
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type Message,
+  create,
+  fromBinary,
+  toBinary,
+} from '@bufbuild/protobuf'
+
+import { CodedError, describe } from '#lib/errors/errors.ts'
+
+import type { Call, Interceptor, ServerOptions } from './rpc.ts'
+import { type Status, toStatus, toStatusCode } from './status.ts'
+
+/** Hears of every error that no coded error explains, so that a server can log its stack. */
+export type UnknownErrorHook = (err: unknown, call: Call) => void
+
+/** What both servers take beyond the contract. */
+export interface DispatchOptions<C> extends ServerOptions<C> {
+  readonly onUnknownError?: UnknownErrorHook
+}
+
+/** One method that can be called: its descriptor and its implementation. */
+export interface Endpoint {
+  readonly service: DescService
+  readonly method: DescMethod
+  readonly run: (input: unknown, ctx: unknown) => unknown
+}
+
+/**
+ * Finds and runs the methods of a server, bytes in and bytes out; knows nothing of transports.
+ *
+ * A unary call takes no detour through async iterables: most calls are unary.
+ */
+export class Dispatcher<C> {
+  readonly #endpoints = new Map<string, Endpoint>()
+  readonly #services = new Set<string>()
+  readonly #options: DispatchOptions<C>
+  readonly #interceptors: readonly Interceptor<C>[]
+
+  constructor(options: DispatchOptions<C>) {
+    this.#options = options
+    this.#interceptors = options.interceptors ?? []
+    for (const { service, impl } of options.services) {
+      this.#services.add(service.typeName)
+      for (const method of service.methods) this.#register(service, method, impl)
+    }
+  }
+
+  /** The method at `path`, which is `/package.Service/Method`, if it is implemented. */
+  find(path: string): Endpoint | undefined {
+    return this.#endpoints.get(path)
+  }
+
+  /** Whether the service is known, whatever its methods. */
+  hasService(typeName: string): boolean {
+    return this.#services.has(typeName)
+  }
+
+  /** Runs a unary call. @throws whatever the method throws, or `internal` for bytes that do not decode. */
+  async unary(endpoint: Endpoint, call: Call, request: Uint8Array): Promise<Uint8Array> {
+    const input = decode(endpoint.method.input, request, call)
+    return encode(endpoint.method.output, await this.#invoke(endpoint, call, input), call)
+  }
+
+  /** Runs a client-streaming call. @throws as `unary` does. */
+  async collect(
+    endpoint: Endpoint,
+    call: Call,
+    requests: AsyncIterable<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const input = decodeEach(endpoint.method.input, requests, call)
+    return encode(endpoint.method.output, await this.#invoke(endpoint, call, input), call)
+  }
+
+  /** Runs a call that answers a stream: `requests` are bytes (server streaming) or many (bidi). */
+  async *stream(
+    endpoint: Endpoint,
+    call: Call,
+    requests: Uint8Array | AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { input, output } = endpoint.method
+    const given =
+      requests instanceof Uint8Array
+        ? decode(input, requests, call)
+        : decodeEach(input, requests, call)
+    const replies = await this.#invoke(endpoint, call, given)
+    if (!isAsyncIterable(replies)) {
+      throw new CodedError('internal', `method ${endpoint.method.name} did not give a stream`)
+    }
+    for await (const reply of replies) yield encode(output, reply, call)
+  }
+
+  /** The status of a call that failed; tells the hook about errors nobody classified. */
+  failed(err: unknown, call: Call): Status {
+    const status = toStatus(err)
+    if (status.code === toStatusCode('unknown')) this.#options.onUnknownError?.(err, call)
+    return status
+  }
+
+  #register(
+    service: DescService,
+    method: DescMethod,
+    impl: Readonly<Record<string, unknown>>,
+  ): void {
+    const run = impl[method.localName]
+    if (typeof run !== 'function') return
+    this.#endpoints.set(`/${service.typeName}/${method.name}`, {
+      service,
+      method,
+      run: (input, ctx) => run.call(impl, input, ctx) as unknown,
+    })
+  }
+
+  #invoke(endpoint: Endpoint, call: Call, input: unknown): unknown {
+    const ctx = this.#options.context(call)
+    if (this.#interceptors.length === 0) return endpoint.run(input, ctx)
+    return this.#intercepted(endpoint, call, input, ctx, 0)
+  }
+
+  #intercepted(endpoint: Endpoint, call: Call, input: unknown, ctx: C, index: number): unknown {
+    const interceptor = this.#interceptors[index]
+    if (!interceptor) return endpoint.run(input, ctx)
+    return interceptor(call, ctx, (next) =>
+      this.#intercepted(endpoint, call, input, next, index + 1),
+    )
+  }
+}
+
+function decode(schema: DescMessage, bytes: Uint8Array, call: Call): Message {
+  try {
+    return fromBinary(schema, bytes)
+  } catch (err) {
+    const message = `${call.transport}: error unmarshalling request: ${describe(err)}`
+    throw new CodedError('internal', message, { cause: err })
+  }
+}
+
+function encode(schema: DescMessage, reply: unknown, call: Call): Uint8Array {
+  try {
+    return toBinary(schema, create(schema, reply as never))
+  } catch (err) {
+    const message = `${call.transport}: error while marshaling: ${describe(err)}`
+    throw new CodedError('internal', message, { cause: err })
+  }
+}
+
+async function* decodeEach(
+  schema: DescMessage,
+  requests: AsyncIterable<Uint8Array>,
+  call: Call,
+): AsyncGenerator<Message, void, undefined> {
+  for await (const bytes of requests) yield decode(schema, bytes, call)
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { type Server, type Socket, createServer } from 'node:net'
+
+import { type DispatchOptions, Dispatcher } from '#lib/rpc/dispatch.ts'
+import type { Peer } from '#lib/rpc/rpc.ts'
+import { canceledCall } from '#lib/rpc/status.ts'
+
+import { maxDataBytes } from './frame.ts'
+import { type ConnectionHost, ServerConnection } from './server-connection.ts'
+
+const defaultStopMs = 10_000
+/** How long calls that were told to stop may take before their connection is cut, ms. */
+const afterAbortMs = 1_000
+
+/** What a ttrpc server is made from. Message limits are 4 MiB and cannot be more. */
+export interface TtrpcServerOptions<C> extends DispatchOptions<C> {
+  /** Who is behind an accepted socket (SO_PEERCRED); what it gives becomes `Call.peer`. */
+  readonly peerOf?: (socket: Socket) => Peer | undefined
+  /** Throws to refuse a connection, which is then closed without a word. */
+  readonly authorize?: (peer: Peer | undefined) => void
+  /** How long disposal waits for calls in flight before it aborts them, ms; 10 s by default. */
+  readonly stopMs?: number
+}
+
+/** A server of ttrpc connections. Disposal stops it gracefully: see `TtrpcServerOptions.stopMs`. */
+export interface TtrpcServer extends AsyncDisposable {
+  /** Calls in flight, now. */
+  readonly activeCalls: number
+  /** Open connections, now. */
+  readonly connections: number
+}
+
+/**
+ * Serves ttrpc on a unix socket at `path`, or on the listening socket behind a file descriptor.
+ *
+ * The caller removes a stale socket first and sets owner and mode.
+ * @throws the system's error (EADDRINUSE, EACCES, …) if it cannot listen.
+ */
+export async function listenTtrpc<C>(
+  address: { readonly path: string } | { readonly fd: number },
+  options: TtrpcServerOptions<C>,
+): Promise<TtrpcServer> {
+  const listener = createServer()
+  const server = new SocketServer(options as TtrpcServerOptions<unknown>, listener)
+  listener.listen(address)
+  await once(listener, 'listening')
+  return server
+}
+
+/** Serves ttrpc on one connected socket. */
+export function serveTtrpcOn<C>(socket: Socket, options: TtrpcServerOptions<C>): TtrpcServer {
+  const server = new SocketServer(options as TtrpcServerOptions<unknown>)
+  server.accept(socket)
+  return server
+}
+
+class SocketServer implements TtrpcServer {
+  readonly #options: TtrpcServerOptions<unknown>
+  readonly #host: ConnectionHost
+  readonly #listener: Server | undefined
+  readonly #connections = new Map<Socket, ServerConnection>()
+  #stopped: Promise<void> | undefined
+
+  constructor(options: TtrpcServerOptions<unknown>, listener?: Server) {
+    this.#options = options
+    this.#host = {
+      dispatcher: new Dispatcher(options),
+      maxReceiveBytes: Math.min(options.maxReceiveBytes ?? maxDataBytes, maxDataBytes),
+      maxSendBytes: Math.min(options.maxSendBytes ?? maxDataBytes, maxDataBytes),
+    }
+    this.#listener = listener
+    listener?.on('connection', (socket: Socket) => this.accept(socket))
+  }
+
+  get activeCalls(): number {
+    return this.#connections.values().reduce((sum, { activeCalls }) => sum + activeCalls, 0)
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  accept(socket: Socket): void {
+    socket.on('error', () => socket.destroy())
+    try {
+      const peer = this.#options.peerOf?.(socket)
+      this.#options.authorize?.(peer)
+      this.#connections.set(socket, new ServerConnection(this.#host, socket, peer))
+      socket.on('close', () => this.#connections.delete(socket))
+    } catch {
+      // Refused: the peer sees the end of the connection, as upstream does it.
+      socket.destroy()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped ??= this.#stop()
+    await this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    const closed = this.#listener?.listening ? once(this.#listener, 'close') : undefined
+    this.#listener?.close()
+    const open = [...this.#connections]
+    const ended = Promise.all(
+      open.map(async ([socket, connection]) => await end(socket, connection)),
+    )
+    if (!(await within(ended, this.#options.stopMs ?? defaultStopMs))) {
+      const reason = canceledCall(new Error('server is stopping'))
+      for (const [, connection] of open) connection.abort(reason)
+      await within(ended, afterAbortMs)
+    }
+    for (const [socket] of open) socket.destroy()
+    await closed
+  }
+}
+
+/** Waits for the calls of a connection, then closes it when what was written has left. */
+async function end(socket: Socket, connection: ServerConnection): Promise<void> {
+  await connection.idle()
+  if (socket.destroyed) return
+  const closed = once(socket, 'close')
+  socket.destroySoon()
+  await closed
+}
+
+async function within(done: Promise<unknown>, ms: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<false>()
+  using _ = setTimeout(() => resolve(false), ms)
+  return (await Promise.race([done.then(() => true), promise])) === true
+}
