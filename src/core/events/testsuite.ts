@@ -63,7 +63,7 @@ export function exchangeSuite(
     })
 
     check('a filter chooses, and several mean any of them', async (ctx, exchange) => {
-      const reader = exchange.subscribe(ctx, ['topic==/tasks/exit', 'namespace==other'])
+      const reader = exchange.subscribe(ctx, ['topic=="/tasks/exit"', 'namespace==other'])
       exchange.publish(ctx, '/tasks/start', payload)
       exchange.publish(ctx, '/tasks/exit', payload)
       exchange.publish({ ...ctx, namespace: 'other' }, '/tasks/start', payload)

@@ -45,7 +45,7 @@ suite('event fields', () => {
   const cases = {
     'event.container_id==b': ['/tasks/exit'],
     'event.container_id': ['/tasks/create', '/tasks/exit'],
-    'event.io.stdout==/run/out': ['/tasks/create'],
+    'event.io.stdout=="/run/out"': ['/tasks/create'],
     'event.io.terminal==true': ['/tasks/create'],
     'event.labels."a.b"==x': ['/containers/update'],
     'event.pid': [],
