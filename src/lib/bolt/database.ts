@@ -69,4 +69,11 @@ export interface OpenOptions {
   readonly noSync?: boolean
   /** File mode when the file is created. */
   readonly mode?: number
+  /**
+   * Takes the lock of an open file without waiting (flock(2) with LOCK_NB), exclusive or shared;
+   * false when another process holds it. Closing the file gives it back. Without this, no lock.
+   */
+  readonly lock?: (fd: number, exclusive: boolean) => boolean
+  /** How many bytes of pages to keep in memory; 8 MiB when missing. */
+  readonly cacheBytes?: number
 }

@@ -1,0 +1,143 @@
+import { failedPrecondition } from '#lib/errors/errors.ts'
+
+import { Reader, type Scope, Writer } from './bucket.ts'
+import type { Bucket, Database, ReadBucket } from './database.ts'
+import type { BoltFile } from './file.ts'
+import type { Store } from './store.ts'
+import type { Transaction } from './transaction.ts'
+
+/** One call of `update` that waits for its turn or for its commit. */
+interface Job {
+  /** Runs the function; throws what it throws. */
+  run(tx: Transaction): void
+  /** Tells the caller what its function returned. */
+  succeed(): void
+  fail(reason: unknown): void
+}
+
+/** For how long update functions are gathered into one commit before it is flushed, in ms. */
+const gatherTime = 4
+
+/** A database on an open file, which it owns. */
+export class BoltDatabase implements Database {
+  readonly path: string
+  readonly #file: BoltFile
+  readonly #store: Store
+  readonly #readOnly: boolean
+  readonly #queue = new Set<Job>()
+  #working: Promise<void> | undefined
+  #closed = false
+
+  constructor(path: string, file: BoltFile, store: Store, readOnly: boolean) {
+    this.path = path
+    this.#file = file
+    this.#store = store
+    this.#readOnly = readOnly
+  }
+
+  view<T>(fn: (tx: ReadBucket) => T): T {
+    this.#check()
+    const { root, sequence } = this.#store.meta
+    return inScope((scope) =>
+      fn(new Reader(this.#store.pager, scope, { epoch: 0, root, sequence })),
+    )
+  }
+
+  async update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T> {
+    this.#check()
+    if (this.#readOnly) throw failedPrecondition(`database ${this.path} is read-only`)
+    const signal = options?.signal
+    signal?.throwIfAborted()
+
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    let result: () => void
+    const job: Job = {
+      run: (tx) => {
+        signal?.removeEventListener('abort', drop)
+        const value = inScope((scope) => fn(Writer.root(tx, scope)))
+        result = () => resolve(value)
+      },
+      succeed: () => result(),
+      fail: reject,
+    }
+    const drop = () => {
+      if (this.#queue.delete(job)) reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', drop, { once: true })
+    this.#queue.add(job)
+    this.#working ??= this.#work()
+    return await promise
+  }
+
+  /** Refuses new updates, finishes those that were asked for, and closes the file. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#working
+    this.#file.close()
+  }
+
+  async #work(): Promise<void> {
+    while (this.#queue.size > 0) {
+      // Callers that are about to ask for an update, such as those the last commit woke, join.
+      await new Promise((resolve) => setImmediate(resolve))
+      await this.#commit()
+    }
+    this.#working = undefined
+  }
+
+  /** One transaction: runs what is queued, flushes, and tells the callers. Never throws. */
+  async #commit(): Promise<void> {
+    const outcomes: (() => void)[] = []
+    const jobs: Job[] = []
+    try {
+      await this.#store.prepare()
+      const tx = this.#store.begin()
+      const end = performance.now() + gatherTime
+      for (const job of this.#queue) {
+        this.#queue.delete(job)
+        jobs.push(job)
+        outcomes.push(attempt(tx, job))
+        if (performance.now() > end) break
+      }
+      if (tx.changed) await this.#store.commit(tx)
+    } catch (err) {
+      const failed = jobs.length > 0 ? jobs : [...this.#queue]
+      for (const job of failed) {
+        this.#queue.delete(job)
+        job.fail(err)
+      }
+      return
+    }
+    for (const outcome of outcomes) outcome()
+  }
+
+  #check(): void {
+    if (this.#closed) throw failedPrecondition(`database ${this.path} is closed`)
+  }
+}
+
+/**
+ * Runs one function. What it gives is told later: even its error may come from what others wrote
+ * before it, which is not durable yet.
+ */
+function attempt(tx: Transaction, job: Job): () => void {
+  try {
+    tx.attempt(() => job.run(tx))
+    return () => job.succeed()
+  } catch (err) {
+    return () => job.fail(err)
+  }
+}
+
+/** Runs `fn` with a scope that ends with it. */
+function inScope<T>(fn: (scope: Scope) => T): T {
+  const scope = { open: true }
+  try {
+    const result = fn(scope)
+    if (result instanceof Promise) throw new TypeError('a transaction cannot span an await')
+    return result
+  } finally {
+    scope.open = false
+  }
+}

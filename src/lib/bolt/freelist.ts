@@ -1,0 +1,139 @@
+import { dataLoss } from '#lib/errors/errors.ts'
+
+import { readUint64 } from './bytes.ts'
+import { type Meta, noFreelist } from './meta.ts'
+import { freelistFlag, pageHeaderSize } from './page.ts'
+import type { Pager } from './pager.ts'
+import { pagesOf } from './tree.ts'
+
+/** Free pages in a row. */
+interface Run {
+  start: number
+  length: number
+}
+
+/** The free pages of a file, as runs in order, none touching the next. */
+export class Freelist {
+  readonly #runs: Run[] = []
+
+  get count(): number {
+    return this.#runs.reduce((sum, run) => sum + run.length, 0)
+  }
+
+  /** Takes `span` pages in a row from the first place they fit; undefined when nowhere. */
+  take(span: number): number | undefined {
+    const index = this.#runs.findIndex((run) => run.length >= span)
+    const run = this.#runs[index]
+    if (run === undefined) return undefined
+    const { start } = run
+    if (run.length === span) this.#runs.splice(index, 1)
+    else {
+      run.start += span
+      run.length -= span
+    }
+    return start
+  }
+
+  /** @throws `data_loss` when a page of `start`…`start + span` is free already. */
+  give(start: number, span: number): void {
+    const index = this.#after(start)
+    const before = this.#runs[index - 1]
+    const after = this.#runs[index]
+    const end = start + span
+    if (before !== undefined && before.start + before.length > start) throw freedTwice(start)
+    if (after !== undefined && after.start < end) throw freedTwice(start)
+
+    const joinsBefore = before !== undefined && before.start + before.length === start
+    const joinsAfter = after !== undefined && after.start === end
+    if (joinsBefore) {
+      before.length += span
+      if (!joinsAfter) return
+      before.length += after.length
+      this.#runs.splice(index, 1)
+    } else if (joinsAfter) {
+      after.start = start
+      after.length += span
+    } else this.#runs.splice(index, 0, { start, length: span })
+  }
+
+  /** The index of the first run that starts after `page`. */
+  #after(page: number): number {
+    let low = 0
+    let high = this.#runs.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#runs[middle]?.start ?? 0) <= page) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+const freedTwice = (page: number) => dataLoss(`page ${page} is used twice or freed twice`)
+
+/** How many pages the scan looks at before it lets others run. */
+const scanSlice = 256
+
+/**
+ * Finds the free pages of a file nobody writes to: from its list when it has one, else by looking
+ * at every page in use, letting others run in between.
+ *
+ * @throws `data_loss` when the trees are not sound.
+ */
+export async function loadFreelist(pager: Pager, meta: Meta): Promise<Freelist> {
+  return meta.freelist === noFreelist ? await scan(pager, meta) : readList(pager, meta)
+}
+
+async function scan(pager: Pager, meta: Meta): Promise<Freelist> {
+  const inUse = new Uint8Array(meta.highWater)
+  let seen = 0
+  const root = { epoch: 0, root: meta.root, sequence: meta.sequence }
+  for (const page of pagesOf(pager, root)) {
+    for (let id = page.id; id < page.id + page.span; id++) {
+      if (id >= meta.highWater) throw dataLoss(`page ${id} is beyond the last one`)
+      if (inUse[id] === 1) throw freedTwice(id)
+      inUse[id] = 1
+    }
+    if (++seen % scanSlice === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  const list = new Freelist()
+  for (let id = 2; id < meta.highWater; id++) {
+    if (inUse[id] === 1) continue
+    const start = id
+    while (id < meta.highWater && inUse[id] === 0) id++
+    list.give(start, id - start)
+  }
+  return list
+}
+
+/**
+ * The list in the file: a page header with flag 0x10, then page ids in order, u64 each. A count of
+ * 0xffff means that the first u64 is the count.
+ */
+function readList(pager: Pager, meta: Meta): Freelist {
+  const buf = listPages(pager, meta.freelist)
+  if (buf.readUInt16LE(8) !== freelistFlag) throw badList(meta.freelist)
+  let count = buf.readUInt16LE(10)
+  let at = pageHeaderSize
+  if (count === 0xffff) {
+    count = readUint64(buf, at)
+    at += 8
+  }
+  if (!(at + count * 8 <= buf.length)) throw badList(meta.freelist)
+  const list = new Freelist()
+  for (const end = at + count * 8; at < end; at += 8) {
+    const id = readUint64(buf, at)
+    if (!(id > 1 && id < meta.highWater)) throw badList(meta.freelist)
+    list.give(id, 1)
+  }
+  return list
+}
+
+/** The bytes of the list at `id`, with what it overflows into. */
+export function listPages(pager: Pager, id: number): Buffer {
+  const first = pager.raw(id, 1)
+  const overflow = first.readUInt32LE(12)
+  return overflow === 0 ? first : pager.raw(id, 1 + overflow)
+}
+
+const badList = (id: number) => dataLoss(`the list of free pages at page ${id} is not sound`)

@@ -1,0 +1,79 @@
+import { readUint64, writeUint64 } from './bytes.ts'
+import { metaFlag, pageHeaderSize } from './page.ts'
+
+/**
+ * The meta page, written to page 0 and page 1 in turn (upstream: `internal/common/meta.go`). After
+ * the page header:
+ *
+ *     0       4         8           12      16         24         32         40           48     56
+ *     ├ magic ┼ version ┼ page size ┼ flags ┼ root id  ┼ sequence ┼ freelist ┼ high water ┼ txid ┼ FNV-1a-64
+ *
+ * The checksum is of the 56 bytes before it. The valid one with the higher txid is the database.
+ */
+export interface Meta {
+  readonly pageSize: number
+  /** The page of the root bucket. */
+  readonly root: number
+  readonly sequence: bigint
+  /** The page of the list of free pages; `noFreelist` when it has to be found by scanning. */
+  readonly freelist: number
+  /** The first page that was never used. */
+  readonly highWater: number
+  readonly txid: number
+}
+
+const magic = 0xed0cdaed
+const version = 2
+const size = 64
+const noFreelistId = 0xffffffffffffffffn
+
+/** Stands for "no list of free pages in the file". */
+export const noFreelist = -1
+
+/** How much of a page is needed to read its meta. */
+export const metaSize: number = pageHeaderSize + size
+
+/** The meta of the page in `page`; undefined when it is not valid. */
+export function decodeMeta(page: Buffer): Meta | undefined {
+  if (page.length < metaSize) return undefined
+  const buf = page.subarray(pageHeaderSize, metaSize)
+  if (buf.readUInt32LE(0) !== magic || buf.readUInt32LE(4) !== version) return undefined
+  if (buf.readBigUInt64LE(56) !== fnv1a(buf.subarray(0, 56))) return undefined
+
+  const none = buf.readBigUInt64LE(32) === noFreelistId
+  const meta: Meta = {
+    pageSize: buf.readUInt32LE(8),
+    root: readUint64(buf, 16),
+    sequence: buf.readBigUInt64LE(24),
+    freelist: none ? noFreelist : readUint64(buf, 32),
+    highWater: readUint64(buf, 40),
+    txid: readUint64(buf, 48),
+  }
+  return Number.isNaN(meta.root + meta.freelist + meta.highWater + meta.txid) ? undefined : meta
+}
+
+/** The whole page for `meta`; it belongs at page `meta.txid % 2`. */
+export function encodeMeta(meta: Meta): Buffer {
+  const page = Buffer.alloc(meta.pageSize)
+  writeUint64(page, meta.txid % 2, 0)
+  page.writeUInt16LE(metaFlag, 8)
+
+  const buf = page.subarray(pageHeaderSize, metaSize)
+  buf.writeUInt32LE(magic, 0)
+  buf.writeUInt32LE(version, 4)
+  buf.writeUInt32LE(meta.pageSize, 8)
+  writeUint64(buf, meta.root, 16)
+  buf.writeBigUInt64LE(meta.sequence, 24)
+  if (meta.freelist === noFreelist) buf.writeBigUInt64LE(noFreelistId, 32)
+  else writeUint64(buf, meta.freelist, 32)
+  writeUint64(buf, meta.highWater, 40)
+  writeUint64(buf, meta.txid, 48)
+  buf.writeBigUInt64LE(fnv1a(buf.subarray(0, 56)), 56)
+  return page
+}
+
+function fnv1a(bytes: Uint8Array): bigint {
+  let hash = 0xcbf29ce484222325n
+  for (const byte of bytes) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n)
+  return hash
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import type { Bucket, ReadBucket } from './database.ts'
+import { openDatabase } from './open.ts'
+
+/** A bucket as plain data. */
+interface Model {
+  sequence: bigint
+  readonly pairs: Map<string, string | Model>
+}
+
+const emptyModel = (): Model => ({ sequence: 0n, pairs: new Map() })
+
+/** A small random number generator (mulberry32), so that a failure can be run again. */
+function random(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}
+
+type Random = ReturnType<typeof random>
+
+function randomKey(rand: Random): string {
+  const length = rand(20) === 0 ? 1 + rand(2000) : 1 + rand(24)
+  return `${rand(400)}`.padEnd(length, 'k')
+}
+
+function randomValue(rand: Random): string {
+  const size = rand(30) === 0 ? rand(20_000) : rand(120)
+  return `${rand(1000)}`.repeat(size).slice(0, size)
+}
+
+/** Does one random thing to both, at a random depth. */
+function step(rand: Random, bucket: Bucket, model: Model, depth: number): void {
+  const nested = [...model.pairs].filter(([, value]) => typeof value !== 'string')
+  const pick = nested[rand(Math.max(1, nested.length))]
+  if (pick !== undefined && typeof pick[1] !== 'string' && rand(3) > 0) {
+    const child = bucket.bucket(pick[0])
+    assert.ok(child)
+    step(rand, child, pick[1], depth + 1)
+    return
+  }
+  const dice = rand(100)
+  const key = randomKey(rand)
+  const old = model.pairs.get(key)
+  if (dice < 12 && depth < 4) {
+    if (typeof old === 'string') return
+    bucket.createBucketIfNotExists(key)
+    if (old === undefined) model.pairs.set(key, emptyModel())
+  } else if (dice < 15 && pick !== undefined) {
+    bucket.deleteBucket(pick[0])
+    model.pairs.delete(pick[0])
+  } else if (dice < 20) {
+    model.sequence = bucket.nextSequence()
+  } else if (depth === 0 || (old !== undefined && typeof old !== 'string')) {
+    assert.equal(bucket.get(key), undefined)
+  } else if (dice < 70) {
+    const value = randomValue(rand)
+    bucket.put(key, value)
+    model.pairs.set(key, value)
+  } else deleteSome(rand, bucket, model)
+}
+
+/** Deletes up to many pairs in a row, which makes pages small and empty. */
+function deleteSome(rand: Random, bucket: Bucket, model: Model): void {
+  const values = [...model.pairs].filter(([, value]) => typeof value === 'string')
+  const start = rand(Math.max(1, values.length))
+  for (const [key] of values.slice(start, start + rand(rand(10) === 0 ? 200 : 4))) {
+    bucket.delete(key)
+    model.pairs.delete(key)
+  }
+}
+
+function snapshot(bucket: ReadBucket): Model {
+  const model: Model = { sequence: bucket.sequence, pairs: new Map() }
+  for (const { key, value } of bucket.entries()) {
+    const name = Buffer.from(key).toString()
+    if (value !== undefined) model.pairs.set(name, Buffer.from(value).toString())
+    else {
+      const child = bucket.bucket(key)
+      assert.ok(child)
+      model.pairs.set(name, snapshot(child))
+    }
+  }
+  return model
+}
+
+const sorted = (model: Model): Model => ({
+  sequence: model.sequence,
+  pairs: new Map(
+    [...model.pairs]
+      .toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+      .map(([key, value]) => [key, typeof value === 'string' ? value : sorted(value)]),
+  ),
+})
+
+const histories = Number(process.env['SOAK'] ?? 6)
+
+for (let seed = 1; seed <= histories; seed++) {
+  test(`a random history leaves what a plain map holds (seed ${seed})`, async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'bolt-'))
+    const path = join(dir, 'db')
+    const rand = random(seed)
+    let model = emptyModel()
+    try {
+      for (let round = 0; round < 8; round++) {
+        await using db = await openDatabase(path, { noSync: true, cacheBytes: 64 * 1024 })
+        assert.deepEqual(db.view(snapshot), sorted(model))
+        for (let commit = 0; commit < 30; commit++) {
+          const updates: Promise<unknown>[] = []
+          for (let n = rand(4); n >= 0; n--) {
+            const fails = rand(5) === 0
+            const update = db.update((tx) => {
+              const next = structuredClone(model)
+              for (let i = rand(60); i >= 0; i--) step(rand, tx, next, 0)
+              if (fails) throw new Error('left out')
+              model = next
+            })
+            updates.push(fails ? assert.rejects(update, /left out/) : update)
+          }
+          await Promise.all(updates)
+        }
+        assert.deepEqual(db.view(snapshot), sorted(model))
+      }
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
+  })
+}

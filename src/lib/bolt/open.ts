@@ -1,0 +1,90 @@
+import * as fs from 'node:fs'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { CodedError } from '#lib/errors/errors.ts'
+
+import { BoltDatabase } from './bolt.ts'
+import type { Database, OpenOptions } from './database.ts'
+import { type BoltFile, FdFile } from './file.ts'
+import { create, readMeta, Store } from './store.ts'
+
+/** Bytes of pages kept in memory when the options do not say. */
+const defaultCacheBytes = 8 * 1024 * 1024
+
+const lockPoll = 50
+
+/**
+ * Opens a bbolt file, and creates it when it is missing.
+ *
+ * @throws `failed_precondition` when another process holds the lock for longer than asked,
+ * `data_loss` when the file is no database; system errors as they are.
+ */
+export async function openDatabase(path: string, options: OpenOptions = {}): Promise<Database> {
+  options.signal?.throwIfAborted()
+  const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
+  const readOnly = options.readOnly ?? false
+  const fd = fs.openSync(path, readOnly ? O_RDONLY : O_RDWR | O_CREAT, options.mode ?? 0o600)
+  try {
+    await lockFile(fd, path, options)
+    return await openFile(new FdFile(fd, path), path, options)
+  } catch (err) {
+    fs.closeSync(fd)
+    throw err
+  }
+}
+
+/** Opens the database in `file`, which is locked and which it owns from then on. */
+export async function openFile(
+  file: BoltFile,
+  path: string,
+  options: OpenOptions,
+): Promise<Database> {
+  const readOnly = options.readOnly ?? false
+  const noSync = options.noSync ?? false
+  let meta = readMeta(file)
+  if (meta === undefined && !readOnly) {
+    await create(file, !noSync)
+    if (!noSync) syncDirectory(dirname(path))
+    meta = readMeta(file)
+  } else if (!readOnly && !noSync) {
+    // What a killed process wrote may be in memory only. It is built upon, so it has to be on disk.
+    await file.sync()
+  }
+  if (meta === undefined) throw new CodedError('data_loss', `invalid database ${path}`)
+  const store = new Store(file, meta, {
+    cacheBytes: options.cacheBytes ?? defaultCacheBytes,
+    noSync,
+  })
+  return new BoltDatabase(path, file, store, readOnly)
+}
+
+async function lockFile(fd: number, path: string, options: OpenOptions): Promise<void> {
+  const { lock, lockTimeoutMs = 0, signal, readOnly = false } = options
+  if (lock === undefined) return
+  const end = lockTimeoutMs > 0 ? performance.now() + lockTimeoutMs : Infinity
+  while (!lock(fd, !readOnly)) {
+    const left = end - performance.now()
+    if (left <= 0) throw locked(path)
+    await sleep(Math.min(lockPoll, left), undefined, { signal }).catch((err: unknown) => {
+      throw locked(path, err)
+    })
+  }
+}
+
+const locked = (path: string, cause?: unknown) =>
+  new CodedError(
+    'failed_precondition',
+    `database ${JSON.stringify(path)} is locked by another process ` +
+      '(is another containerd or wharfd using this root?)',
+    { cause },
+  )
+
+function syncDirectory(path: string): void {
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
+  try {
+    fs.fsyncSync(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+}

@@ -1,0 +1,85 @@
+import { dataLoss } from '#lib/errors/errors.ts'
+
+import { readUint64 } from './bytes.ts'
+import type { BoltFile } from './file.ts'
+import { type Page, parsePage } from './page.ts'
+
+/** Reads pages, and keeps those used lately up to a number of bytes. */
+export class Pager {
+  readonly pageSize: number
+  readonly #file: BoltFile
+  readonly #limit: number
+  readonly #pages = new Map<number, Page>()
+  #bytes = 0
+
+  constructor(file: BoltFile, pageSize: number, cacheBytes: number) {
+    this.#file = file
+    this.pageSize = pageSize
+    this.#limit = cacheBytes
+  }
+
+  /**
+   * The page `id` with what it overflows into.
+   *
+   * @throws `data_loss` when there is no such page; a system error when it cannot be read.
+   */
+  page(id: number): Page {
+    const cached = this.#pages.get(id)
+    if (cached !== undefined) {
+      cached.used = true
+      return cached
+    }
+    const page = this.#load(id)
+    this.keep(page)
+    return page
+  }
+
+  /** Remembers a page that is now on disk. */
+  keep(page: Page): void {
+    this.forget(page.id)
+    this.#pages.set(page.id, page)
+    this.#bytes += page.buf.length
+    if (this.#bytes > this.#limit) this.#evict()
+  }
+
+  /** Forgets a page that is about to be overwritten. */
+  forget(id: number): void {
+    const page = this.#pages.get(id)
+    if (page === undefined) return
+    this.#pages.delete(id)
+    this.#bytes -= page.buf.length
+  }
+
+  #load(id: number): Page {
+    const first = this.raw(id, 1)
+    const span = 1 + first.readUInt32LE(12)
+    if (readUint64(first, 0) !== id) throw dataLoss(`page ${id} is not where it should be`)
+    return parsePage(id, span === 1 ? first : this.raw(id, span))
+  }
+
+  /** The bytes of `span` pages from `id`, whatever they are. */
+  raw(id: number, span: number): Buffer {
+    const at = id * this.pageSize
+    const length = span * this.pageSize
+    if (!(id > 1) || at + length > this.#file.size()) {
+      throw dataLoss(`page ${id} is outside the file`)
+    }
+    const buf = Buffer.allocUnsafeSlow(length)
+    if (this.#file.read(buf, at) < length) throw dataLoss(`page ${id} is cut short`)
+    return buf
+  }
+
+  /** Second chance: a page used since the last round stays for one more. */
+  #evict(): void {
+    for (const [id, page] of this.#pages) {
+      if (this.#bytes <= this.#limit) return
+      if (page.used) {
+        page.used = false
+        this.#pages.delete(id)
+        this.#pages.set(id, page)
+      } else {
+        this.forget(id)
+      }
+    }
+  }
+}

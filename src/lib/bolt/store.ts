@@ -1,0 +1,211 @@
+import { dataLoss } from '#lib/errors/errors.ts'
+
+import type { BoltFile } from './file.ts'
+import { type Freelist, listPages, loadFreelist } from './freelist.ts'
+import { decodeMeta, encodeMeta, type Meta, noFreelist } from './meta.ts'
+import { encodeLeaf, type Page } from './page.ts'
+import { Pager } from './pager.ts'
+import { spill } from './spill.ts'
+import { type Freed, Transaction } from './transaction.ts'
+
+/** How a store treats its file. */
+export interface StoreOptions {
+  readonly cacheBytes: number
+  readonly noSync: boolean
+}
+
+/** The file grows by doubling from the first of these to the second, then by the second. */
+const smallestGrowth = 32 * 1024
+const largestGrowth = 16 * 1024 * 1024
+
+/** After this many pages a commit lets others run. */
+const writeSlice = 64
+
+/**
+ * The durable state of a database file, and how it goes from one commit to the next: data pages to
+ * places no valid meta page refers to, then `fdatasync`, then the meta page over the older of the
+ * two, then `fdatasync`. Until the end the file says what it said before.
+ */
+export class Store {
+  readonly pager: Pager
+  readonly #file: BoltFile
+  readonly #noSync: boolean
+  #meta: Meta
+  #freelist: Freelist | undefined
+  #size: number
+  /** The page of the older meta, as it was before a commit that failed wrote over it. */
+  #older: Buffer
+  #olderIsDamaged = false
+
+  constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
+    this.#file = file
+    this.#noSync = options.noSync
+    this.#meta = meta
+    this.#size = file.size()
+    this.#older = Buffer.alloc(meta.pageSize)
+    file.read(this.#older, this.#olderSlot)
+    this.pager = new Pager(file, meta.pageSize, options.cacheBytes)
+  }
+
+  get meta(): Meta {
+    return this.#meta
+  }
+
+  /** A transaction on the durable state. There is one at a time. */
+  begin(): Transaction {
+    const tx = new Transaction(this.pager, this.#meta)
+    const { freelist, pageSize } = this.#meta
+    if (freelist !== noFreelist) {
+      tx.releasePages(freelist, listPages(this.pager, freelist).length / pageSize)
+    }
+    return tx
+  }
+
+  /** Finds the free pages; only the first call takes time. */
+  async prepare(): Promise<Freelist> {
+    this.#freelist ??= await loadFreelist(this.pager, this.#meta)
+    return this.#freelist
+  }
+
+  /**
+   * Makes what `tx` changed durable. When it throws, the state is what it was before.
+   *
+   * @throws the system error of the write or sync that failed.
+   */
+  async commit(tx: Transaction): Promise<void> {
+    const freelist = await this.prepare()
+    await this.#repair()
+    const taken: Freed[] = []
+    let { highWater } = this.#meta
+    const allocate = (span: number): number => {
+      const start = freelist.take(span)
+      if (start !== undefined) {
+        taken.push({ start, span })
+        return start
+      }
+      highWater += span
+      return highWater - span
+    }
+    try {
+      const { root, pages } = spill(tx, allocate)
+      const { pageSize, txid } = this.#meta
+      const { sequence } = tx.root
+      const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
+      await this.#grow(highWater * pageSize)
+      await this.#writePages(pages)
+      await this.#writeMeta(meta)
+      this.#publish(meta, pages, tx.freed, freelist)
+    } catch (err) {
+      for (const { start, span } of taken) freelist.give(start, span)
+      throw err
+    }
+  }
+
+  get #olderSlot(): number {
+    return ((this.#meta.txid + 1) % 2) * this.#meta.pageSize
+  }
+
+  async #grow(needed: number): Promise<void> {
+    if (needed <= this.#size) return
+    let size = Math.max(this.#size, smallestGrowth)
+    while (size < needed) size += Math.min(size, largestGrowth)
+    await this.#file.truncate(size)
+    this.#size = size
+  }
+
+  async #writePages(pages: readonly Page[]): Promise<void> {
+    let written = 0
+    for (const page of pages) {
+      await this.#file.write(page.buf, page.id * this.#meta.pageSize)
+      if (++written % writeSlice === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await this.#sync()
+  }
+
+  async #writeMeta(meta: Meta): Promise<void> {
+    this.#olderIsDamaged = true
+    await this.#file.write(encodeMeta(meta), this.#olderSlot)
+    await this.#sync()
+    this.#olderIsDamaged = false
+  }
+
+  /**
+   * A commit that failed at its meta page may or may not be in the file. Before pages it refers to
+   * are used again, the older meta is put back.
+   */
+  async #repair(): Promise<void> {
+    if (!this.#olderIsDamaged) return
+    await this.#file.write(this.#older, this.#olderSlot)
+    await this.#sync()
+    this.#olderIsDamaged = false
+  }
+
+  #publish(meta: Meta, pages: readonly Page[], freed: readonly Freed[], freelist: Freelist): void {
+    this.#older = encodeMeta(this.#meta)
+    this.#meta = meta
+    for (const { start, span } of freed) {
+      this.pager.forget(start)
+      freelist.give(start, span)
+    }
+    for (const page of pages) this.pager.keep(page)
+  }
+
+  async #sync(): Promise<void> {
+    if (!this.#noSync) await this.#file.sync()
+  }
+}
+
+/**
+ * The newest valid meta of `file`; undefined when there is none.
+ *
+ * When page 0 is not valid the page size is unknown, and page 1 is searched where it would be.
+ */
+export function readMeta(file: BoltFile): Meta | undefined {
+  const first = metaAt(file, 0)
+  if (first !== undefined) {
+    const second = metaAt(file, first.pageSize)
+    return second !== undefined && second.txid > first.txid ? second : first
+  }
+  for (let pageSize = 1024; pageSize <= 16 * 1024 * 1024; pageSize *= 2) {
+    const second = metaAt(file, pageSize)
+    if (second?.pageSize === pageSize) return second
+  }
+  return undefined
+}
+
+function metaAt(file: BoltFile, position: number): Meta | undefined {
+  const buf = Buffer.alloc(128)
+  return decodeMeta(buf.subarray(0, file.read(buf, position)))
+}
+
+/** The page size of files made here; the file says it, so any system reads them. */
+const newPageSize = 4096
+
+/** Where an unfinished creation ends. */
+const newPages = 4
+
+/**
+ * Writes an empty database: its empty root, and when that is durable, both metas.
+ *
+ * @throws `data_loss` when the file holds something else than an unfinished creation.
+ */
+export async function create(file: BoltFile, sync: boolean): Promise<void> {
+  const { rootPage, metas } = emptyDatabase()
+  const metaPages = Buffer.alloc(2 * newPageSize)
+  file.read(metaPages, 0)
+  if (file.size() > newPages * newPageSize || metaPages.some((byte) => byte !== 0)) {
+    throw dataLoss('invalid database: neither meta page is valid')
+  }
+  await file.truncate(newPages * newPageSize)
+  await file.write(rootPage, 2 * newPageSize)
+  if (sync) await file.sync()
+  for (const [i, meta] of metas.entries()) await file.write(meta, i * newPageSize)
+  if (sync) await file.sync()
+}
+
+function emptyDatabase(): { rootPage: Buffer; metas: Buffer[] } {
+  const rootPage = Buffer.alloc(newPageSize)
+  encodeLeaf(rootPage, 2, 1, [])
+  const meta = { pageSize: newPageSize, root: 2, sequence: 0n, freelist: noFreelist, highWater: 3 }
+  return { rootPage, metas: [0, 1].map((txid) => encodeMeta({ ...meta, txid })) }
+}

@@ -1,0 +1,114 @@
+import { lowerBound } from './bytes.ts'
+import type { Meta } from './meta.ts'
+import {
+  type BranchNode,
+  childIndex,
+  copyNode,
+  type Item,
+  type LeafNode,
+  type Node,
+  nodeOf,
+  type Tree,
+} from './node.ts'
+import type { Pager } from './pager.ts'
+import { pagesOf } from './tree.ts'
+
+/** Pages in a row that the last durable state uses and the next does not. */
+export interface Freed {
+  readonly start: number
+  readonly span: number
+}
+
+/**
+ * What a group of update functions has changed since the last durable state, in memory. Each
+ * function is an epoch: see `Node` for how one is undone.
+ */
+export class Transaction {
+  readonly pager: Pager
+  readonly base: Tree
+  root: Tree
+  #epoch = 0
+  readonly #freed: Freed[] = []
+
+  constructor(pager: Pager, meta: Meta) {
+    this.pager = pager
+    this.base = { epoch: 0, root: meta.root, sequence: meta.sequence }
+    this.root = this.base
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  get changed(): boolean {
+    return this.root !== this.base
+  }
+
+  get freed(): readonly Freed[] {
+    return this.#freed
+  }
+
+  /** Runs `step` as a new epoch. When it throws, the state is what it was before. */
+  attempt<T>(step: () => T): T {
+    const { root } = this
+    const freed = this.#freed.length
+    this.#epoch++
+    try {
+      return step()
+    } catch (err) {
+      this.root = root
+      this.#freed.length = freed
+      throw err
+    }
+  }
+
+  /** A node this epoch may change in place of `ref`. The caller puts it where `ref` was. */
+  own(ref: Tree['root']): Node {
+    if (typeof ref === 'number') {
+      const page = this.pager.page(ref)
+      this.#freed.push({ start: page.id, span: page.span })
+      return nodeOf(page, this.#epoch)
+    }
+    if ('buf' in ref) return nodeOf(ref, this.#epoch)
+    return ref.epoch === this.#epoch ? ref : copyNode(ref, this.#epoch)
+  }
+
+  /** Puts `item` into a tree of this epoch, in place of what has its key. */
+  set(tree: Tree, item: Item): void {
+    const { leaf, index, found } = this.#seek(tree, item.key)
+    leaf.items.splice(index, found ? 1 : 0, item)
+  }
+
+  /** Takes the pair of `key` out of a tree of this epoch, if it is there. */
+  remove(tree: Tree, key: Buffer): void {
+    const { leaf, index, found } = this.#seek(tree, key)
+    if (found) leaf.items.splice(index, 1)
+  }
+
+  /** Gives up every page of `tree`, nested buckets included. */
+  release(tree: Tree): void {
+    for (const page of pagesOf(this.pager, tree)) {
+      this.#freed.push({ start: page.id, span: page.span })
+    }
+  }
+
+  /** Gives up pages that are no part of a tree. */
+  releasePages(start: number, span: number): void {
+    this.#freed.push({ start, span })
+  }
+
+  /** Owns the nodes from the root of `tree` to where `key` is or would be. */
+  #seek(tree: Tree, key: Buffer): { leaf: LeafNode; index: number; found: boolean } {
+    let node = this.own(tree.root)
+    tree.root = node
+    while (!node.leaf) {
+      const branch: BranchNode = node
+      const at = childIndex(branch, key)
+      node = this.own(branch.childAt(at))
+      branch.children[at] = node
+    }
+    const leaf = node
+    const index = lowerBound(leaf.count, (i) => leaf.keyAt(i), key)
+    return { leaf, index, found: index < leaf.count && leaf.keyAt(index).equals(key) }
+  }
+}
