@@ -1,0 +1,46 @@
+import type { Plugin } from '#plugin/plugin.ts'
+
+import { containersApiPlugin } from './containers/grpc.ts'
+import { containersServicePlugin } from './containers/service.ts'
+import { contentApiPlugin } from './content/grpc.ts'
+import { contentServicePlugin } from './content/service.ts'
+import { diffApiPlugin } from './diff/grpc.ts'
+import { diffServicePlugin } from './diff/service.ts'
+import { eventsApiPlugin } from './events/grpc.ts'
+import { healthApiPlugin } from './healthcheck/grpc.ts'
+import { imagesApiPlugin } from './images/grpc.ts'
+import { imagesServicePlugin } from './images/service.ts'
+import { introspectionApiPlugin } from './introspection/grpc.ts'
+import { leasesApiPlugin } from './leases/grpc.ts'
+import { namespacesApiPlugin } from './namespaces/grpc.ts'
+import { namespacesServicePlugin } from './namespaces/service.ts'
+import { snapshotsApiPlugin } from './snapshots/grpc.ts'
+import { snapshotsServicePlugin } from './snapshots/service.ts'
+import { tasksApiPlugin } from './tasks/grpc.ts'
+import { tasksServicePlugin } from './tasks/service.ts'
+import { unimplementedApiPlugin } from './unimplemented/grpc.ts'
+import { versionApiPlugin } from './version/grpc.ts'
+
+/** Every service, and every API that translates one for clients. */
+export const servicePlugins: readonly Plugin[] = [
+  contentServicePlugin,
+  snapshotsServicePlugin,
+  imagesServicePlugin,
+  containersServicePlugin,
+  tasksServicePlugin,
+  namespacesServicePlugin,
+  diffServicePlugin,
+  containersApiPlugin,
+  contentApiPlugin,
+  diffApiPlugin,
+  eventsApiPlugin,
+  healthApiPlugin,
+  imagesApiPlugin,
+  introspectionApiPlugin,
+  leasesApiPlugin,
+  namespacesApiPlugin,
+  snapshotsApiPlugin,
+  tasksApiPlugin,
+  versionApiPlugin,
+  unimplementedApiPlugin,
+]
