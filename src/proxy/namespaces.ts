@@ -1,0 +1,46 @@
+import type { Context } from '#core/context.ts'
+import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
+import { type Namespace as NamespaceMessage, Namespaces } from '#gen/services/namespaces_pb.ts'
+import type { Connection, ServiceClient } from '#lib/rpc/rpc.ts'
+
+import { callOptions } from './call.ts'
+
+/** The namespaces of another daemon. */
+export class RemoteNamespaceStore implements NamespaceStore {
+  readonly #client: ServiceClient<typeof Namespaces>
+
+  constructor(connection: Connection) {
+    this.#client = connection.client(Namespaces)
+  }
+
+  async create(ctx: Context, { name, labels }: Namespace): Promise<void> {
+    await this.#client.create({ namespace: { name, labels: { ...labels } } }, callOptions(ctx))
+  }
+
+  async get(ctx: Context, name: string): Promise<Namespace> {
+    const { namespace } = await this.#client.get({ name }, callOptions(ctx))
+    return fromProto(namespace)
+  }
+
+  async list(ctx: Context): Promise<readonly Namespace[]> {
+    const { namespaces } = await this.#client.list({}, callOptions(ctx))
+    return namespaces.map(fromProto)
+  }
+
+  async setLabel(ctx: Context, name: string, key: string, value: string): Promise<void> {
+    const request = {
+      namespace: { name, labels: { [key]: value } },
+      updateMask: { paths: [`labels.${key}`] },
+    }
+    await this.#client.update(request, callOptions(ctx))
+  }
+
+  async delete(ctx: Context, name: string): Promise<void> {
+    await this.#client.delete({ name }, callOptions(ctx))
+  }
+}
+
+const fromProto = (namespace: NamespaceMessage | undefined): Namespace => ({
+  name: namespace?.name ?? '',
+  labels: namespace?.labels ?? {},
+})
