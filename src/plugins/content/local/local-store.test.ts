@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+
+import { contentSuite } from '#core/content/testsuite.ts'
+import { writeBlob } from '#core/content/write-blob.ts'
+import { digestOf } from '#lib/digest/digest.ts'
+import { newContext } from '#testing/context.ts'
+
+import { LocalStore } from './local-store.ts'
+
+contentSuite('local', newContext, (ctx, root) => LocalStore.open(ctx, root), { labels: false })
+
+const scratch = async (): Promise<Awaited<ReturnType<typeof mkdtempDisposable>>> =>
+  await mkdtempDisposable(join(tmpdir(), 'local-content-'))
+const read = (...path: string[]): string => fs.readFileSync(join(...path), 'utf8')
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+suite('local content store on disk', () => {
+  test('an upload has the files containerd gives it', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    const ingest = join(dir.path, 'ingest', sha256('default/1/up'))
+    {
+      await using writer = await store.writer(ctx, { ref: 'default/1/up', total: 9 })
+      await writer.write(ctx, Buffer.from('hello'))
+    }
+    assert.deepEqual(fs.readdirSync(ingest).toSorted(), [
+      'data',
+      'ref',
+      'startedat',
+      'total',
+      'updatedat',
+    ])
+    assert.equal(read(ingest, 'ref'), 'default/1/up')
+    assert.equal(read(ingest, 'data'), 'hello')
+    assert.equal(read(ingest, 'total'), '9')
+    assert.match(read(ingest, 'startedat'), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/)
+    assert.match(read(ingest, 'updatedat'), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/)
+  })
+
+  test('a blob is a read-only file, and its upload is gone', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await writeBlob(ctx, store, [Buffer.from('hello')], { ref: 'up' })
+    const path = join(dir.path, 'blobs/sha256', sha256('hello'))
+    assert.equal(read(path), 'hello')
+    assert.equal(fs.statSync(path).mode & 0o333, 0)
+    assert.deepEqual(fs.readdirSync(join(dir.path, 'ingest')), [])
+    await using reader = await store.reader(ctx, digestOf('hello'))
+    assert.equal(reader.path, path)
+  })
+
+  test('an upload that containerd began goes on', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const ingest = join(dir.path, 'ingest', sha256('up'))
+    fs.mkdirSync(ingest, { recursive: true })
+    fs.writeFileSync(join(ingest, 'ref'), 'up')
+    fs.writeFileSync(join(ingest, 'data'), 'hel')
+    fs.writeFileSync(join(ingest, 'startedat'), '2026-01-02T03:04:05.678901234+01:00')
+    fs.writeFileSync(join(ingest, 'updatedat'), '2026-01-02T03:04:05.678901234+01:00')
+    const store = LocalStore.open(ctx, dir.path)
+    await using writer = await store.writer(ctx, { ref: 'up' })
+    assert.equal(writer.status().offset, 3)
+    assert.equal(writer.status().startedAt.toISOString(), '2026-01-02T02:04:05.678Z')
+    await writer.write(ctx, Buffer.from('lo'))
+    await writer.commit(ctx, { expected: digestOf('hello') })
+  })
+
+  for (const [name, damage] of [
+    ['without data', (dir: string) => fs.rmSync(join(dir, 'data'))],
+    ['of another ref', (dir: string) => fs.writeFileSync(join(dir, 'ref'), 'other')],
+    ['of another size', (dir: string) => fs.writeFileSync(join(dir, 'total'), '7')],
+  ] as const) {
+    test(`an upload ${name} begins anew`, async (t) => {
+      await using dir = await scratch()
+      const ctx = newContext(t)
+      const store = LocalStore.open(ctx, dir.path)
+      {
+        await using writer = await store.writer(ctx, { ref: 'up' })
+        await writer.write(ctx, Buffer.from('hello, world'))
+      }
+      damage(join(dir.path, 'ingest', sha256('up')))
+      await using writer = await store.writer(ctx, { ref: 'up', total: 3 })
+      assert.equal(writer.status().offset, 0)
+      await writer.write(ctx, Buffer.from('bye'))
+      await writer.commit(ctx, { expected: digestOf('bye'), size: 3 })
+    })
+  }
+
+  test('times that a power cut left empty do not hide an upload', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    {
+      await using writer = await store.writer(ctx, { ref: 'up' })
+      await writer.write(ctx, Buffer.from('hello'))
+    }
+    const ingest = join(dir.path, 'ingest', sha256('up'))
+    for (const file of ['startedat', 'updatedat', 'total']) fs.writeFileSync(join(ingest, file), '')
+    assert.equal((await store.status(ctx, 'up')).offset, 5)
+    await using writer = await store.writer(ctx, { ref: 'up' })
+    assert.equal(writer.digest(), digestOf('hello'))
+  })
+
+  test('an upload can be cut back to any size', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await using writer = await store.writer(ctx, { ref: 'up' })
+    await writer.write(ctx, Buffer.from('hello, world'))
+    await writer.truncate(ctx, 5)
+    assert.equal(writer.digest(), digestOf('hello'))
+    await writer.commit(ctx, { expected: digestOf('hello'), size: 5 })
+  })
+
+  test('a blob that is deleted can be read to its end', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await writeBlob(ctx, store, [Buffer.from('hello')], { ref: 'up' })
+    await using reader = await store.reader(ctx, digestOf('hello'))
+    await store.delete(ctx, digestOf('hello'))
+    assert.equal(Buffer.from(await reader.read(0, 100)).toString(), 'hello')
+  })
+
+  test('files that are no blobs are not listed', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await writeBlob(ctx, store, [Buffer.from('hello')], { ref: 'up' })
+    fs.writeFileSync(join(dir.path, 'blobs/sha256/README'), '')
+    fs.mkdirSync(join(dir.path, 'blobs/md5'))
+    fs.writeFileSync(join(dir.path, 'blobs/md5', sha256('x')), '')
+    const found = await Array.fromAsync(store.list(ctx), (info) => info.digest)
+    assert.deepEqual(found, [digestOf('hello')])
+  })
+
+  test('a large write lets others have their turn', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await using writer = await store.writer(ctx, { ref: 'up' })
+    const bytes = randomBytes(16 << 20)
+    let turns = 0
+    using _ = setInterval(() => turns++, 0)
+    await writer.write(ctx, bytes)
+    assert.ok(turns > 0)
+    assert.equal(writer.digest(), digestOf(bytes))
+  })
+})

@@ -1,0 +1,185 @@
+import * as fs from 'node:fs'
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+import type { CommitOptions, Status, Writer } from '#core/content/content.ts'
+import type { Context } from '#core/context.ts'
+import { type Hasher, isAlgorithm, newHasher } from '#lib/digest/digest.ts'
+import { alreadyExists, CodedError, failedPrecondition } from '#lib/errors/errors.ts'
+
+import { fullDisk, isMissing } from './errno.ts'
+import { hashBytes, hashFile } from './hash-file.ts'
+import { writeUpdatedAt } from './ingest.ts'
+import { blobPath, type IngestPaths } from './layout.ts'
+
+/** What an upload starts from. */
+export interface WriterState {
+  readonly root: string
+  readonly paths: IngestPaths
+  readonly status: Status
+  /** The data file, open for reading and writing. */
+  readonly file: FileHandle
+  /** Of the bytes that are already there. */
+  readonly hasher: Hasher
+  /** Frees the ref for others. */
+  readonly lock: Disposable
+}
+
+/** An upload into the local store. Bytes go to disk as they come, and are hashed beside that. */
+export class LocalWriter implements Writer {
+  readonly #root: string
+  readonly #paths: IngestPaths
+  readonly #lock: Disposable
+  #file: FileHandle | undefined
+  #hasher: Hasher
+  #status: Status
+  #dirty = false
+
+  constructor({ root, paths, status, file, hasher, lock }: WriterState) {
+    this.#root = root
+    this.#paths = paths
+    this.#status = status
+    this.#file = file
+    this.#hasher = hasher
+    this.#lock = lock
+  }
+
+  status(): Status {
+    return this.#status
+  }
+
+  digest(): string {
+    return this.#hasher.digest()
+  }
+
+  async write(ctx: Context, data: Uint8Array): Promise<void> {
+    ctx.signal.throwIfAborted()
+    const file = this.#open('write')
+    const { offset } = this.#status
+    this.#dirty = true
+    this.#status = { ...this.#status, offset: offset + data.length, updatedAt: new Date() }
+    const [written, hashed] = await Promise.allSettled([
+      writeFully(file, data, offset),
+      hashBytes(data, this.#hasher),
+    ])
+    if (hashed.status === 'rejected') throw hashed.reason
+    // The hash is ahead of the file now: only a writer opened anew, which hashes it again, can go on.
+    if (written.status === 'rejected') {
+      await this[Symbol.asyncDispose]()
+      throw fullDisk(written.reason, this.#paths.data)
+    }
+  }
+
+  async truncate(ctx: Context, size: number): Promise<void> {
+    ctx.signal.throwIfAborted()
+    const file = this.#open('truncate')
+    if (size > this.#status.offset) {
+      throw new CodedError('out_of_range', `truncate to ${size} of ${this.#status.offset} bytes`)
+    }
+    await file.truncate(size)
+    this.#hasher = newHasher(this.#hasher.algorithm)
+    await hashFile(file, this.#hasher)
+    this.#dirty = true
+    this.#status = { ...this.#status, offset: size, updatedAt: new Date() }
+  }
+
+  async commit(ctx: Context, options: CommitOptions): Promise<void> {
+    ctx.signal.throwIfAborted()
+    const file = this.#open('commit')
+    // Whatever comes of it, the upload is closed and its ref is free.
+    this.#file = undefined
+    using _ = this.#lock
+    const mode = await this.#finish(file, options)
+    const digest = this.#hasher.digest()
+    const target = blobPath(this.#root, digest, 'calculating blob path for commit')
+    await makeDurableDir(dirname(target))
+    if (fs.existsSync(target)) {
+      this.#discard(ctx)
+      throw alreadyExists(`content ${digest}`)
+    }
+    await rename(this.#paths.data, target)
+    await syncDir(dirname(target))
+    this.#discard(ctx)
+    fs.chmodSync(target, mode & 0o444)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const file = this.#file
+    if (!file) return
+    this.#file = undefined
+    using _ = this.#lock
+    try {
+      if (this.#dirty) await file.sync()
+    } finally {
+      await file.close()
+    }
+    if (!this.#dirty) return
+    await writeUpdatedAt(this.#paths, this.#status.updatedAt).catch((err: unknown) => {
+      // Aborted meanwhile.
+      if (!isMissing(err)) throw fullDisk(err, this.#paths.updatedAt)
+    })
+  }
+
+  /** Checks the bytes, writes them to disk and closes the file. @returns its mode. */
+  async #finish(file: FileHandle, { size = 0, expected = '' }: CommitOptions): Promise<number> {
+    try {
+      const stat = await file.stat()
+      if (size > 0 && size !== stat.size) {
+        throw failedPrecondition(`unexpected commit size ${stat.size}, expected ${size}`)
+      }
+      await this.#rehash(file, expected)
+      const digest = this.#hasher.digest()
+      if (expected !== '' && expected !== digest) {
+        throw failedPrecondition(`unexpected commit digest ${digest}, expected ${expected}`)
+      }
+      const now = new Date()
+      await file.utimes(now, now)
+      await file.sync()
+      return stat.mode
+    } catch (err) {
+      throw fullDisk(err, this.#paths.data)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** Hashes once more when the digest asked for is of another algorithm than the one begun with. */
+  async #rehash(file: FileHandle, expected: string): Promise<void> {
+    const algorithm = expected.slice(0, expected.indexOf(':'))
+    if (!isAlgorithm(algorithm) || algorithm === this.#hasher.algorithm) return
+    this.#hasher = newHasher(algorithm)
+    await hashFile(file, this.#hasher)
+  }
+
+  #open(what: string): FileHandle {
+    if (this.#file) return this.#file
+    throw failedPrecondition(`cannot ${what} on closed writer`)
+  }
+
+  #discard(ctx: Context): void {
+    try {
+      fs.rmSync(this.#paths.dir, { recursive: true, force: true })
+    } catch (error) {
+      ctx.log.error('failed to remove ingest directory', { path: this.#paths.dir, error })
+    }
+  }
+}
+
+async function writeFully(file: FileHandle, data: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < data.length; ) {
+    const { bytesWritten } = await file.write(data, done, data.length - done, offset + done)
+    done += bytesWritten
+  }
+}
+
+/** Makes a directory that a power cut does not take away, with those above it as far as needed. */
+async function makeDurableDir(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o755 })
+  if (first === undefined) return
+  for (let dir = path; dir.length >= first.length; dir = dirname(dir)) await syncDir(dirname(dir))
+}
+
+async function syncDir(path: string): Promise<void> {
+  await using dir = await open(path)
+  await dir.sync()
+}
