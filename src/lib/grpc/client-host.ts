@@ -2,6 +2,7 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
   type OutgoingHttpHeaders,
 } from 'node:http2'
 
@@ -54,7 +55,7 @@ export const lost = (cause?: unknown): CodedError =>
 
 /** What has come of a response so far. */
 export interface Response {
-  headers?: IncomingHttpHeaders
+  headers?: IncomingHttpHeaders & IncomingHttpStatusHeader
   trailers?: IncomingHttpHeaders
 }
 

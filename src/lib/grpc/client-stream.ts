@@ -7,7 +7,7 @@ import { timedOut, toAbortReason } from '#lib/rpc/status.ts'
 import { watch } from '#lib/rpc/watch.ts'
 
 import { type ClientHost, type Response, openStream, outcome } from './client-host.ts'
-import { MessageReader, checkSendable, writeMessage } from './messages.ts'
+import { MessageReader, checkSendable, drained, writeMessage } from './messages.ts'
 
 /** A call with streams. It begins at once; leaving the iteration early cancels it. */
 export class GrpcStream implements AsyncIterableIterator<Uint8Array> {
@@ -100,14 +100,4 @@ export class GrpcStream implements AsyncIterableIterator<Uint8Array> {
       this.#stop(err)
     }
   }
-}
-
-async function drained(stream: ClientHttp2Stream): Promise<void> {
-  if (stream.destroyed) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  stream.once('drain', resolve)
-  stream.once('close', resolve)
-  await promise
-  stream.off('drain', resolve)
-  stream.off('close', resolve)
 }

@@ -23,7 +23,7 @@ export async function callUnary(
   const reader = new MessageReader(host.maxReceiveBytes)
   const response: Response = {}
   let reply: Uint8Array | undefined
-  const stop = (reason: CodedError): void => {
+  const stop = (reason: unknown): void => {
     reject(reason)
     stream.close(constants.NGHTTP2_CANCEL)
   }
@@ -44,7 +44,7 @@ export async function callUnary(
     try {
       for (const message of reader.push(chunk)) reply = message
     } catch (err) {
-      stop(err as CodedError)
+      stop(err)
     }
   })
   stream.on('end', () => {

@@ -48,6 +48,17 @@ export function writeMessage(to: Writable, message: Uint8Array): boolean {
   return more
 }
 
+/** Resolves when `to` takes more, or is gone. */
+export async function drained(to: Writable): Promise<void> {
+  if (to.destroyed) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  to.once('drain', resolve)
+  to.once('close', resolve)
+  await promise
+  to.off('drain', resolve)
+  to.off('close', resolve)
+}
+
 /** Cuts a body into its messages. A message that came whole is a view of the chunk it came in. */
 export class MessageReader {
   readonly #maxBytes: number

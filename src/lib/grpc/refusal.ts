@@ -13,11 +13,11 @@ export interface Refusal {
 
 /** Looks at the headers of a stream before anything is read; grpc-go's answers and wording. */
 export function refusal(
-  dispatcher: Dispatcher<unknown>,
+  dispatcher: Dispatcher,
   endpoint: Endpoint | undefined,
   headers: IncomingHttpHeaders,
 ): Refusal | undefined {
-  const { ':method': verb, ':path': path = '', 'content-type': type = '' } = headers
+  const { ':method': verb = '', ':path': path = '', 'content-type': type = '' } = headers
   if (verb !== 'POST') {
     return refuse(
       405,
@@ -34,7 +34,7 @@ export function refusal(
   if (!endpoint) return refuse(200, 'unimplemented', unknownMethod(dispatcher, path))
   const encoding = headers['grpc-encoding']
   if (encoding !== undefined && encoding !== 'identity') {
-    const message = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`
+    const message = `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`
     return refuse(200, 'unimplemented', message)
   }
   return undefined
@@ -52,7 +52,7 @@ function isGrpc(type: string): boolean {
   return next === undefined || next === '+' || next === ';'
 }
 
-function unknownMethod(dispatcher: Dispatcher<unknown>, path: string): string {
+function unknownMethod(dispatcher: Dispatcher, path: string): string {
   const slash = path.lastIndexOf('/')
   if (!path.startsWith('/') || slash <= 0) return `malformed method name: "${path}"`
   const [service, method] = [path.slice(1, slash), path.slice(slash + 1)]

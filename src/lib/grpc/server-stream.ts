@@ -8,12 +8,12 @@ import { ServerCall } from '#lib/rpc/server-call.ts'
 import { type Status, canceledCall } from '#lib/rpc/status.ts'
 
 import { parseTimeout, toMetadata, toTrailers } from './headers.ts'
-import { MessageReader, checkSendable, toFrame, writeMessage } from './messages.ts'
+import { MessageReader, checkSendable, drained, toFrame, writeMessage } from './messages.ts'
 import { refusal } from './refusal.ts'
 
 /** What the streams of one connection share. */
 export interface StreamHost {
-  readonly dispatcher: Dispatcher<unknown>
+  readonly dispatcher: Dispatcher
   readonly peer: Peer | undefined
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
@@ -69,38 +69,30 @@ function serveUnary(
   endpoint: Endpoint,
   call: ServerCall,
 ): void {
-  readOne(stream, host.maxReceiveBytes, (request) => {
-    if (request instanceof CodedError) {
-      call.end()
-      answer(stream, host.dispatcher.failed(request, call))
-      return
-    }
-    host.dispatcher.unary(endpoint, call, request).then(
-      (reply) => answerOne(host, stream, call, reply),
-      (err: unknown) => {
-        call.end()
-        answer(stream, host.dispatcher.failed(err, call))
-      },
-    )
-  })
+  const fail = (err: unknown): void => {
+    call.end()
+    answer(stream, host.dispatcher.failed(err, call))
+  }
+  const run = (request: Uint8Array): void => {
+    host.dispatcher
+      .unary(endpoint, call, request)
+      .then((reply) => answerOne(host, stream, call, reply))
+      .catch(fail)
+  }
+  readOne(stream, host.maxReceiveBytes, run, fail)
 }
 
+/** @throws `resource_exhausted` if the reply is too large, before anything is sent. */
 function answerOne(
   host: StreamHost,
   stream: ServerHttp2Stream,
   call: ServerCall,
   reply: Uint8Array,
 ): void {
+  checkSendable(reply, host.maxSendBytes)
   call.end()
-  try {
-    checkSendable(reply, host.maxSendBytes)
-  } catch (err) {
-    answer(stream, host.dispatcher.failed(err, call))
-    return
-  }
   if (!openResponse(stream)) return
   stream.end(toFrame(reply))
-  stopReading(stream)
 }
 
 async function serveStreaming(
@@ -132,35 +124,36 @@ async function* replies(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { dispatcher, maxReceiveBytes } = host
   if (endpoint.method.methodKind === 'server_streaming') {
-    const request = await new Promise<Uint8Array | CodedError>((resolve) => {
-      readOne(stream, maxReceiveBytes, resolve)
-    })
-    if (request instanceof CodedError) throw request
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    readOne(stream, maxReceiveBytes, resolve, reject)
+    stream.once('close', () => reject(canceledCall()))
+    const request = await promise
     yield* dispatcher.stream(endpoint, call, request)
     return
   }
   const requests = readMany(stream, maxReceiveBytes)
   call.signal.addEventListener('abort', () => requests.fail(call.signal.reason), { once: true })
-  if (endpoint.method.methodKind === 'bidi_streaming') {
-    yield* dispatcher.stream(endpoint, call, requests)
-  } else {
-    yield await dispatcher.collect(endpoint, call, requests)
+  try {
+    if (endpoint.method.methodKind === 'bidi_streaming') {
+      yield* dispatcher.stream(endpoint, call, requests)
+    } else {
+      yield await dispatcher.collect(endpoint, call, requests)
+    }
+  } finally {
+    await requests.return()
   }
 }
 
-/** Gives the one message of a request, or why there is not exactly one. Never if it is cut off. */
+/** Gives the one message of a request, or why there is not exactly one. Neither if it is cut off. */
 function readOne(
   stream: ServerHttp2Stream,
   maxBytes: number,
-  then: (request: Uint8Array | CodedError) => void,
+  then: (request: Uint8Array) => void,
+  fail: (err: unknown) => void,
 ): void {
   const reader = new MessageReader(maxBytes)
   let request: Uint8Array | undefined
   let failed = false
-  const fail = (err: CodedError): void => {
-    failed = true
-    then(err)
-  }
   stream.on('data', (chunk: Buffer) => {
     if (failed) return
     try {
@@ -169,7 +162,8 @@ function readOne(
         request = message
       }
     } catch (err) {
-      fail(err as CodedError)
+      failed = true
+      fail(err)
     }
   })
   stream.on('end', () => {
@@ -205,7 +199,10 @@ function readMany(stream: ServerHttp2Stream, maxBytes: number): Inbox<Uint8Array
 function openResponse(stream: ServerHttp2Stream): boolean {
   if (stream.destroyed || stream.closed) return false
   stream.respond(responseHeaders, { waitForTrailers: true })
-  stream.on('wantTrailers', () => stream.sendTrailers(toTrailers(endings.get(stream) ?? ok)))
+  stream.on('wantTrailers', () => {
+    stream.sendTrailers(toTrailers(endings.get(stream) ?? ok))
+    stopReading(stream)
+  })
   return true
 }
 
@@ -220,7 +217,6 @@ function finish(stream: ServerHttp2Stream, status: Status): void {
   if (stream.destroyed || stream.closed) return
   if (status.code !== 0) endings.set(stream, status)
   stream.end()
-  stopReading(stream)
 }
 
 /** Answers with trailers only. */
@@ -243,14 +239,4 @@ function stopReading(stream: ServerHttp2Stream): void {
   setImmediate(() => {
     if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR)
   })
-}
-
-async function drained(stream: ServerHttp2Stream): Promise<void> {
-  if (stream.destroyed) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  stream.once('drain', resolve)
-  stream.once('close', resolve)
-  await promise
-  stream.off('drain', resolve)
-  stream.off('close', resolve)
 }

@@ -5,13 +5,14 @@ import {
   type IncomingHttpHeaders,
   performServerHandshake,
 } from 'node:http2'
-import { type AddressInfo, type Server, type Socket, createServer } from 'node:net'
+import { type Server, type Socket, createServer } from 'node:net'
 import { type TlsOptions, createServer as createTlsServer } from 'node:tls'
 
-import { type DispatchOptions, Dispatcher } from '#lib/rpc/dispatch.ts'
+import { type DispatchOptions, type Dispatcher, createDispatcher } from '#lib/rpc/dispatch.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
 import type { ServerCall } from '#lib/rpc/server-call.ts'
 import { canceledCall } from '#lib/rpc/status.ts'
+import { within } from '#lib/rpc/within.ts'
 
 import { defaultMaxBytes } from './messages.ts'
 import { type StreamHost, serveStream } from './server-stream.ts'
@@ -57,24 +58,27 @@ export async function listenGrpc<C>(
     'path' in address || !address.tls
       ? createServer()
       : createTlsServer({ ...address.tls, ALPNProtocols: ['h2'] })
-  const server = new Http2Server(listener, options as GrpcServerOptions<unknown>)
+  const server = new Http2Server(listener, createDispatcher(options), options)
   listener.listen('path' in address ? { path: address.path } : address)
   await once(listener, 'listening')
   return server
 }
 
+type TransportOptions = Omit<GrpcServerOptions<never>, keyof DispatchOptions<never>> &
+  Pick<GrpcServerOptions<never>, 'maxReceiveBytes' | 'maxSendBytes'>
+
 class Http2Server implements GrpcServer {
   readonly #listener: Server
-  readonly #options: GrpcServerOptions<unknown>
-  readonly #dispatcher: Dispatcher<unknown>
+  readonly #options: TransportOptions
+  readonly #dispatcher: Dispatcher
   readonly #sessions = new Set<ServerHttp2Session>()
   readonly #calls = new Set<ServerCall>()
   #stopped: Promise<void> | undefined
 
-  constructor(listener: Server, options: GrpcServerOptions<unknown>) {
+  constructor(listener: Server, dispatcher: Dispatcher, options: TransportOptions) {
     this.#listener = listener
     this.#options = options
-    this.#dispatcher = new Dispatcher(options)
+    this.#dispatcher = dispatcher
     const secure = 'addContext' in listener
     listener.on(secure ? 'secureConnection' : 'connection', (socket: Socket) =>
       this.#accept(socket),
@@ -82,7 +86,7 @@ class Http2Server implements GrpcServer {
   }
 
   get port(): number | undefined {
-    const address = this.#listener.address() as AddressInfo | string | null
+    const address = this.#listener.address()
     return typeof address === 'object' ? address?.port : undefined
   }
 
@@ -146,10 +150,4 @@ async function ending(session: ServerHttp2Session): Promise<void> {
   const closed = once(session, 'close')
   session.close()
   await closed
-}
-
-async function within(done: Promise<unknown>, ms: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<false>()
-  using _ = setTimeout(() => resolve(false), ms)
-  return (await Promise.race([done.then(() => true), promise])) === true
 }

@@ -3,13 +3,12 @@ import {
   type DescMethod,
   type DescService,
   type Message,
-  create,
   fromBinary,
-  toBinary,
 } from '@bufbuild/protobuf'
 
 import { CodedError, describe } from '#lib/errors/errors.ts'
 
+import { encodeMessage } from './codec.ts'
 import type { CallOptions, ServiceClient } from './rpc.ts'
 
 /** What a transport offers to its clients: calls in bytes. */
@@ -39,27 +38,25 @@ type AnyMethod = (request: never, options?: CallOptions) => unknown
 export function createClient<S extends DescService>(service: S, caller: Caller): ServiceClient<S> {
   const client: Record<string, AnyMethod> = {}
   for (const method of service.methods) client[method.localName] = bind(service, method, caller)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one function per method of `service`, of its kind
   return client as ServiceClient<S>
 }
 
 function bind(service: DescService, method: DescMethod, caller: Caller): AnyMethod {
   const { input, output } = method
-  switch (method.methodKind) {
-    case 'unary':
-      return async (request: unknown, options: CallOptions = {}) =>
-        decode(output, await caller.unary(service, method, encode(input, request), options))
-    case 'server_streaming':
-      return (request: unknown, options: CallOptions = {}) =>
-        new Replies(output, caller.stream(service, method, encode(input, request), options))
-    case 'client_streaming':
-      return async (requests: AsyncIterable<unknown>, options: CallOptions = {}) =>
-        await only(
-          new Replies(output, caller.stream(service, method, encodeEach(input, requests), options)),
-        )
-    case 'bidi_streaming':
-      return (requests: AsyncIterable<unknown>, options: CallOptions = {}) =>
-        new Replies(output, caller.stream(service, method, encodeEach(input, requests), options))
+  if (method.methodKind === 'unary') {
+    return async (request: unknown, options: CallOptions = {}) =>
+      decode(output, await caller.unary(service, method, encodeMessage(input, request), options))
   }
+  if (method.methodKind === 'server_streaming') {
+    return (request: unknown, options: CallOptions = {}) =>
+      new Replies(output, caller.stream(service, method, encodeMessage(input, request), options))
+  }
+  const start = (requests: AsyncIterable<unknown>, options: CallOptions = {}): Replies =>
+    new Replies(output, caller.stream(service, method, encodeEach(input, requests), options))
+  if (method.methodKind === 'bidi_streaming') return start
+  return async (requests: AsyncIterable<unknown>, options?: CallOptions) =>
+    await only(start(requests, options))
 }
 
 /** Decodes what it passes on; not a generator, whose `return` before `next` would cancel nothing. */
@@ -97,14 +94,11 @@ async function only(replies: Replies): Promise<Message> {
   throw new CodedError('internal', 'server returned more than one message')
 }
 
-const encode = (schema: DescMessage, request: unknown): Uint8Array =>
-  toBinary(schema, create(schema, request as never))
-
 async function* encodeEach(
   schema: DescMessage,
   requests: AsyncIterable<unknown>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const request of requests) yield encode(schema, request)
+  for await (const request of requests) yield encodeMessage(schema, request)
 }
 
 function decode(schema: DescMessage, bytes: Uint8Array): Message {

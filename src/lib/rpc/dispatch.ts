@@ -3,13 +3,12 @@ import {
   type DescMethod,
   type DescService,
   type Message,
-  create,
   fromBinary,
-  toBinary,
 } from '@bufbuild/protobuf'
 
 import { CodedError, describe } from '#lib/errors/errors.ts'
 
+import { encodeMessage } from './codec.ts'
 import type { Call, Interceptor, ServerOptions } from './rpc.ts'
 import { type Status, toStatus, toStatusCode } from './status.ts'
 
@@ -28,12 +27,34 @@ export interface Endpoint {
   readonly run: (input: unknown, ctx: unknown) => unknown
 }
 
-/**
- * Finds and runs the methods of a server, bytes in and bytes out; knows nothing of transports.
- *
- * A unary call takes no detour through async iterables: most calls are unary.
- */
-export class Dispatcher<C> {
+/** Finds and runs the methods of a server, bytes in and bytes out; knows nothing of transports. */
+export interface Dispatcher {
+  /** The method at `path`, which is `/package.Service/Method`, if it is implemented. */
+  find(path: string): Endpoint | undefined
+  /** Whether the service is known, whatever its methods. */
+  hasService(typeName: string): boolean
+  /**
+   * Runs a unary call, with no detour through async iterables: most calls are unary.
+   * @throws whatever the method throws, or `internal` for bytes that do not decode.
+   */
+  unary(endpoint: Endpoint, call: Call, request: Uint8Array): Promise<Uint8Array>
+  /** Runs a client-streaming call. @throws as `unary` does. */
+  collect(endpoint: Endpoint, call: Call, requests: AsyncIterable<Uint8Array>): Promise<Uint8Array>
+  /** Runs a call that answers a stream: `requests` are bytes (server streaming) or many (bidi). */
+  stream(
+    endpoint: Endpoint,
+    call: Call,
+    requests: Uint8Array | AsyncIterable<Uint8Array>,
+  ): AsyncIterable<Uint8Array>
+  /** The status of a call that failed; tells the hook about errors nobody classified. */
+  failed(err: unknown, call: Call): Status
+}
+
+/** The dispatcher of a server: `C` is forgotten here, so transports need not carry it. */
+export const createDispatcher = <C>(options: DispatchOptions<C>): Dispatcher =>
+  new ServiceDispatcher(options)
+
+class ServiceDispatcher<C> implements Dispatcher {
   readonly #endpoints = new Map<string, Endpoint>()
   readonly #services = new Set<string>()
   readonly #options: DispatchOptions<C>
@@ -48,23 +69,19 @@ export class Dispatcher<C> {
     }
   }
 
-  /** The method at `path`, which is `/package.Service/Method`, if it is implemented. */
   find(path: string): Endpoint | undefined {
     return this.#endpoints.get(path)
   }
 
-  /** Whether the service is known, whatever its methods. */
   hasService(typeName: string): boolean {
     return this.#services.has(typeName)
   }
 
-  /** Runs a unary call. @throws whatever the method throws, or `internal` for bytes that do not decode. */
   async unary(endpoint: Endpoint, call: Call, request: Uint8Array): Promise<Uint8Array> {
     const input = decode(endpoint.method.input, request, call)
     return encode(endpoint.method.output, await this.#invoke(endpoint, call, input), call)
   }
 
-  /** Runs a client-streaming call. @throws as `unary` does. */
   async collect(
     endpoint: Endpoint,
     call: Call,
@@ -74,7 +91,6 @@ export class Dispatcher<C> {
     return encode(endpoint.method.output, await this.#invoke(endpoint, call, input), call)
   }
 
-  /** Runs a call that answers a stream: `requests` are bytes (server streaming) or many (bidi). */
   async *stream(
     endpoint: Endpoint,
     call: Call,
@@ -92,7 +108,6 @@ export class Dispatcher<C> {
     for await (const reply of replies) yield encode(output, reply, call)
   }
 
-  /** The status of a call that failed; tells the hook about errors nobody classified. */
   failed(err: unknown, call: Call): Status {
     const status = toStatus(err)
     if (status.code === toStatusCode('unknown')) this.#options.onUnknownError?.(err, call)
@@ -139,7 +154,7 @@ function decode(schema: DescMessage, bytes: Uint8Array, call: Call): Message {
 
 function encode(schema: DescMessage, reply: unknown, call: Call): Uint8Array {
   try {
-    return toBinary(schema, create(schema, reply as never))
+    return encodeMessage(schema, reply)
   } catch (err) {
     const message = `${call.transport}: error while marshaling: ${describe(err)}`
     throw new CodedError('internal', message, { cause: err })

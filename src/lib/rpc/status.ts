@@ -1,40 +1,41 @@
 import { CodedError, type ErrorCode, codeOf, describe } from '#lib/errors/errors.ts'
 
-const numbers = {
-  canceled: 1,
-  unknown: 2,
-  invalid_argument: 3,
-  deadline_exceeded: 4,
-  not_found: 5,
-  already_exists: 6,
-  permission_denied: 7,
-  resource_exhausted: 8,
-  failed_precondition: 9,
-  aborted: 10,
-  out_of_range: 11,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-  data_loss: 15,
-  unauthenticated: 16,
-} as const satisfies Record<ErrorCode, number>
-
-const codes: ReadonlyMap<number, ErrorCode> = new Map(
-  Object.entries(numbers).map(([code, number]) => [number, code as ErrorCode]),
-)
+/** By status number; see https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
+const codes = [
+  'ok',
+  'canceled',
+  'unknown',
+  'invalid_argument',
+  'deadline_exceeded',
+  'not_found',
+  'already_exists',
+  'permission_denied',
+  'resource_exhausted',
+  'failed_precondition',
+  'aborted',
+  'out_of_range',
+  'unimplemented',
+  'internal',
+  'unavailable',
+  'data_loss',
+  'unauthenticated',
+] as const satisfies readonly (ErrorCode | 'ok')[]
 
 /** How a call ended, as it travels: the same in gRPC trailers and in `google.rpc.Status`. */
 export interface Status {
-  /** 0 is success; see https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
+  /** 0 is success. */
   readonly code: number
   readonly message: string
 }
 
 /** The status number of an error code. */
-export const toStatusCode = (code: ErrorCode): number => numbers[code]
+export const toStatusCode = (code: ErrorCode): number => codes.indexOf(code)
 
 /** The error code of a status number; one that nobody defined is `unknown`. */
-export const fromStatusCode = (code: number): ErrorCode => codes.get(code) ?? 'unknown'
+export function fromStatusCode(number: number): ErrorCode {
+  const code = codes[number]
+  return code === undefined || code === 'ok' ? 'unknown' : code
+}
 
 /**
  * What the client is told about `err`.
@@ -45,8 +46,8 @@ export const fromStatusCode = (code: number): ErrorCode => codes.get(code) ?? 'u
  */
 export function toStatus(err: unknown): Status {
   const code = codeOf(err)
-  if (code === undefined) return { code: numbers[abortCode(err) ?? 'unknown'], message: text(err) }
-  return { code: numbers[code], message: codedMessage(err) }
+  if (code !== undefined) return { code: toStatusCode(code), message: codedMessage(err) }
+  return { code: toStatusCode(abortCode(err) ?? 'unknown'), message: text(err) }
 }
 
 /** The error a client throws for a status that is not success; the message is kept verbatim. */

@@ -21,7 +21,7 @@ import { SocketWriter } from './socket-writer.ts'
 
 /** What the connections of one server share. */
 export interface ConnectionHost {
-  readonly dispatcher: Dispatcher<unknown>
+  readonly dispatcher: Dispatcher
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
 }

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { type Server, type Socket, createServer } from 'node:net'
 
-import { type DispatchOptions, Dispatcher } from '#lib/rpc/dispatch.ts'
+import { type DispatchOptions, type Dispatcher, createDispatcher } from '#lib/rpc/dispatch.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
 import { canceledCall } from '#lib/rpc/status.ts'
+import { within } from '#lib/rpc/within.ts'
 
 import { maxDataBytes } from './frame.ts'
 import { type ConnectionHost, ServerConnection } from './server-connection.ts'
@@ -41,7 +42,7 @@ export async function listenTtrpc<C>(
   options: TtrpcServerOptions<C>,
 ): Promise<TtrpcServer> {
   const listener = createServer()
-  const server = new SocketServer(options as TtrpcServerOptions<unknown>, listener)
+  const server = new SocketServer(createDispatcher(options), options, listener)
   listener.listen(address)
   await once(listener, 'listening')
   return server
@@ -49,22 +50,25 @@ export async function listenTtrpc<C>(
 
 /** Serves ttrpc on one connected socket. */
 export function serveTtrpcOn<C>(socket: Socket, options: TtrpcServerOptions<C>): TtrpcServer {
-  const server = new SocketServer(options as TtrpcServerOptions<unknown>)
+  const server = new SocketServer(createDispatcher(options), options)
   server.accept(socket)
   return server
 }
 
+type TransportOptions = Omit<TtrpcServerOptions<never>, keyof DispatchOptions<never>> &
+  Pick<TtrpcServerOptions<never>, 'maxReceiveBytes' | 'maxSendBytes'>
+
 class SocketServer implements TtrpcServer {
-  readonly #options: TtrpcServerOptions<unknown>
+  readonly #options: TransportOptions
   readonly #host: ConnectionHost
   readonly #listener: Server | undefined
   readonly #connections = new Map<Socket, ServerConnection>()
   #stopped: Promise<void> | undefined
 
-  constructor(options: TtrpcServerOptions<unknown>, listener?: Server) {
+  constructor(dispatcher: Dispatcher, options: TransportOptions, listener?: Server) {
     this.#options = options
     this.#host = {
-      dispatcher: new Dispatcher(options),
+      dispatcher,
       maxReceiveBytes: Math.min(options.maxReceiveBytes ?? maxDataBytes, maxDataBytes),
       maxSendBytes: Math.min(options.maxSendBytes ?? maxDataBytes, maxDataBytes),
     }
@@ -122,10 +126,4 @@ async function end(socket: Socket, connection: ServerConnection): Promise<void> 
   const closed = once(socket, 'close')
   socket.destroySoon()
   await closed
-}
-
-async function within(done: Promise<unknown>, ms: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<false>()
-  using _ = setTimeout(() => resolve(false), ms)
-  return (await Promise.race([done.then(() => true), promise])) === true
 }
