@@ -16,7 +16,7 @@ interface Job {
 }
 
 /** For how long update functions are gathered into one commit before it is flushed, in ms. */
-const gatherTime = 4
+const gatherTime = 2
 
 /** A database on an open file, which it owns. */
 export class BoltDatabase implements Database {
@@ -28,8 +28,8 @@ export class BoltDatabase implements Database {
   #working: Promise<void> | undefined
   #closed = false
 
-  constructor(path: string, file: BoltFile, store: Store, readOnly: boolean) {
-    this.path = path
+  constructor(file: BoltFile, store: Store, readOnly: boolean) {
+    this.path = file.path
     this.#file = file
     this.#store = store
     this.#readOnly = readOnly
@@ -45,7 +45,8 @@ export class BoltDatabase implements Database {
 
   async update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T> {
     this.#check()
-    if (this.#readOnly) throw failedPrecondition(`database ${this.path} is read-only`)
+    if (this.#readOnly)
+      throw failedPrecondition(`database ${JSON.stringify(this.path)} is read-only`)
     const signal = options?.signal
     signal?.throwIfAborted()
 
@@ -53,7 +54,6 @@ export class BoltDatabase implements Database {
     let result: () => void
     const job: Job = {
       run: (tx) => {
-        signal?.removeEventListener('abort', drop)
         const value = inScope((scope) => fn(Writer.root(tx, scope)))
         result = () => resolve(value)
       },
@@ -63,10 +63,14 @@ export class BoltDatabase implements Database {
     const drop = () => {
       if (this.#queue.delete(job)) reject(signal?.reason)
     }
-    signal?.addEventListener('abort', drop, { once: true })
-    this.#queue.add(job)
-    this.#working ??= this.#work()
-    return await promise
+    signal?.addEventListener('abort', drop)
+    try {
+      this.#queue.add(job)
+      this.#working ??= this.#work()
+      return await promise
+    } finally {
+      signal?.removeEventListener('abort', drop)
+    }
   }
 
   /** Refuses new updates, finishes those that were asked for, and closes the file. */
@@ -113,7 +117,7 @@ export class BoltDatabase implements Database {
   }
 
   #check(): void {
-    if (this.#closed) throw failedPrecondition(`database ${this.path} is closed`)
+    if (this.#closed) throw failedPrecondition(`database ${JSON.stringify(this.path)} is closed`)
   }
 }
 

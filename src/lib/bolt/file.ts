@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 
 /** The few things a database does to its file. Tests put a failing or a recording one in its place. */
 export interface BoltFile {
+  readonly path: string
   size(): number
   /** Fills `buf` from `position`; what lies beyond the end of the file reads as nothing. */
   read(buf: Buffer, position: number): number
@@ -25,12 +26,12 @@ const inlineWrite = 128 * 1024
 
 /** The file of `fd`, by positional reads and writes. Its errors carry `path`. */
 export class FdFile implements BoltFile {
+  readonly path: string
   readonly #fd: number
-  readonly #path: string
 
   constructor(fd: number, path: string) {
     this.#fd = fd
-    this.#path = path
+    this.path = path
   }
 
   size(): number {
@@ -46,7 +47,7 @@ export class FdFile implements BoltFile {
         done += n
       }
     } catch (err) {
-      throw named(err, this.#path)
+      throw named(err, this.path)
     }
     return done
   }
@@ -62,19 +63,19 @@ export class FdFile implements BoltFile {
             : (await write(this.#fd, buf, done, left, position + done)).bytesWritten
       }
     } catch (err) {
-      throw named(err, this.#path)
+      throw named(err, this.path)
     }
   }
 
   async truncate(size: number): Promise<void> {
     await truncate(this.#fd, size).catch((err: unknown) => {
-      throw named(err, this.#path)
+      throw named(err, this.path)
     })
   }
 
   async sync(): Promise<void> {
     await fdatasync(this.#fd).catch((err: unknown) => {
-      throw named(err, this.#path)
+      throw named(err, this.path)
     })
   }
 

@@ -1,10 +1,14 @@
-import { dataLoss } from '#lib/errors/errors.ts'
-
 import { readUint64 } from './bytes.ts'
 import { type Meta, noFreelist } from './meta.ts'
 import { freelistFlag, pageHeaderSize } from './page.ts'
 import type { Pager } from './pager.ts'
 import { pagesOf } from './tree.ts'
+
+/** Pages in a row that the last durable state uses and the next does not. */
+export interface Freed {
+  readonly start: number
+  readonly span: number
+}
 
 /** Free pages in a row. */
 interface Run {
@@ -34,15 +38,12 @@ export class Freelist {
     return start
   }
 
-  /** @throws `data_loss` when a page of `start`…`start + span` is free already. */
+  /** Adds `span` pages from `start`, none of which is free. */
   give(start: number, span: number): void {
     const index = this.#after(start)
     const before = this.#runs[index - 1]
     const after = this.#runs[index]
     const end = start + span
-    if (before !== undefined && before.start + before.length > start) throw freedTwice(start)
-    if (after !== undefined && after.start < end) throw freedTwice(start)
-
     const joinsBefore = before !== undefined && before.start + before.length === start
     const joinsAfter = after !== undefined && after.start === end
     if (joinsBefore) {
@@ -54,6 +55,22 @@ export class Freelist {
       after.start = start
       after.length += span
     } else this.#runs.splice(index, 0, { start, length: span })
+  }
+
+  /** The first of `freed` that is free already or is there twice: the file was damaged before. */
+  conflict(freed: readonly Freed[]): number | undefined {
+    let last = 0
+    for (const { start, span } of freed.toSorted((a, b) => a.start - b.start)) {
+      const index = this.#after(start)
+      const before = this.#runs[index - 1]
+      const overlaps =
+        start < last ||
+        (before !== undefined && before.start + before.length > start) ||
+        (this.#runs[index]?.start ?? Infinity) < start + span
+      if (overlaps) return start
+      last = start + span
+    }
+    return undefined
   }
 
   /** The index of the first run that starts after `page`. */
@@ -68,8 +85,6 @@ export class Freelist {
     return low
   }
 }
-
-const freedTwice = (page: number) => dataLoss(`page ${page} is used twice or freed twice`)
 
 /** How many pages the scan looks at before it lets others run. */
 const scanSlice = 256
@@ -90,8 +105,8 @@ async function scan(pager: Pager, meta: Meta): Promise<Freelist> {
   const root = { epoch: 0, root: meta.root, sequence: meta.sequence }
   for (const page of pagesOf(pager, root)) {
     for (let id = page.id; id < page.id + page.span; id++) {
-      if (id >= meta.highWater) throw dataLoss(`page ${id} is beyond the last one`)
-      if (inUse[id] === 1) throw freedTwice(id)
+      if (id >= meta.highWater) throw pager.damaged(`page ${id} is beyond the last one`)
+      if (inUse[id] === 1) throw pager.damaged(`page ${id} is used twice`)
       inUse[id] = 1
     }
     if (++seen % scanSlice === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -112,18 +127,20 @@ async function scan(pager: Pager, meta: Meta): Promise<Freelist> {
  */
 function readList(pager: Pager, meta: Meta): Freelist {
   const buf = listPages(pager, meta.freelist)
-  if (buf.readUInt16LE(8) !== freelistFlag) throw badList(meta.freelist)
+  const unsound = pager.damaged(`the list of free pages at page ${meta.freelist} is not sound`)
+  if (buf.readUInt16LE(8) !== freelistFlag) throw unsound
   let count = buf.readUInt16LE(10)
   let at = pageHeaderSize
   if (count === 0xffff) {
     count = readUint64(buf, at)
     at += 8
   }
-  if (!(at + count * 8 <= buf.length)) throw badList(meta.freelist)
+  if (!(at + count * 8 <= buf.length)) throw unsound
   const list = new Freelist()
   for (const end = at + count * 8; at < end; at += 8) {
     const id = readUint64(buf, at)
-    if (!(id > 1 && id < meta.highWater)) throw badList(meta.freelist)
+    const valid = id > 1 && id < meta.highWater
+    if (!valid || list.conflict([{ start: id, span: 1 }]) !== undefined) throw unsound
     list.give(id, 1)
   }
   return list
@@ -135,5 +152,3 @@ export function listPages(pager: Pager, id: number): Buffer {
   const overflow = first.readUInt32LE(12)
   return overflow === 0 ? first : pager.raw(id, 1 + overflow)
 }
-
-const badList = (id: number) => dataLoss(`the list of free pages at page ${id} is not sound`)

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { random } from '#testing/random.ts'
+
 import type { Bucket, ReadBucket } from './database.ts'
 import { openDatabase } from './open.ts'
 
@@ -14,17 +16,6 @@ interface Model {
 }
 
 const emptyModel = (): Model => ({ sequence: 0n, pairs: new Map() })
-
-/** A small random number generator (mulberry32), so that a failure can be run again. */
-function random(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
 
 type Random = ReturnType<typeof random>
 

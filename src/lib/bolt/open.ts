@@ -27,7 +27,8 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   const fd = fs.openSync(path, readOnly ? O_RDONLY : O_RDWR | O_CREAT, options.mode ?? 0o600)
   try {
     await lockFile(fd, path, options)
-    return await openFile(new FdFile(fd, path), path, options)
+    if (!readOnly && options.noSync !== true) syncDirectory(dirname(path))
+    return await openFile(new FdFile(fd, path), options)
   } catch (err) {
     fs.closeSync(fd)
     throw err
@@ -35,28 +36,24 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
 }
 
 /** Opens the database in `file`, which is locked and which it owns from then on. */
-export async function openFile(
-  file: BoltFile,
-  path: string,
-  options: OpenOptions,
-): Promise<Database> {
+export async function openFile(file: BoltFile, options: OpenOptions): Promise<Database> {
   const readOnly = options.readOnly ?? false
   const noSync = options.noSync ?? false
   let meta = readMeta(file)
   if (meta === undefined && !readOnly) {
     await create(file, !noSync)
-    if (!noSync) syncDirectory(dirname(path))
     meta = readMeta(file)
   } else if (!readOnly && !noSync) {
     // What a killed process wrote may be in memory only. It is built upon, so it has to be on disk.
     await file.sync()
   }
-  if (meta === undefined) throw new CodedError('data_loss', `invalid database ${path}`)
+  if (meta === undefined)
+    throw new CodedError('data_loss', `database ${JSON.stringify(file.path)} is not valid`)
   const store = new Store(file, meta, {
     cacheBytes: options.cacheBytes ?? defaultCacheBytes,
     noSync,
   })
-  return new BoltDatabase(path, file, store, readOnly)
+  return new BoltDatabase(file, store, readOnly)
 }
 
 async function lockFile(fd: number, path: string, options: OpenOptions): Promise<void> {

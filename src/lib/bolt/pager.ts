@@ -1,4 +1,4 @@
-import { dataLoss } from '#lib/errors/errors.ts'
+import { dataLoss, describe } from '#lib/errors/errors.ts'
 
 import { readUint64 } from './bytes.ts'
 import type { BoltFile } from './file.ts'
@@ -52,21 +52,34 @@ export class Pager {
 
   #load(id: number): Page {
     const first = this.raw(id, 1)
+    if (readUint64(first, 0) !== id) throw this.damaged(`page ${id} is not where it should be`)
     const span = 1 + first.readUInt32LE(12)
-    if (readUint64(first, 0) !== id) throw dataLoss(`page ${id} is not where it should be`)
-    return parsePage(id, span === 1 ? first : this.raw(id, span))
+    const buf = span === 1 ? first : this.raw(id, span)
+    try {
+      return parsePage(id, buf)
+    } catch (err) {
+      throw this.damaged(describe(err), err)
+    }
   }
 
-  /** The bytes of `span` pages from `id`, whatever they are. */
+  /**
+   * The bytes of `span` pages from `id`, whatever they are.
+   *
+   * @throws `data_loss` when the file has no such pages.
+   */
   raw(id: number, span: number): Buffer {
     const at = id * this.pageSize
     const length = span * this.pageSize
-    if (!(id > 1) || at + length > this.#file.size()) {
-      throw dataLoss(`page ${id} is outside the file`)
-    }
+    const inside = id > 1 && (span === 1 || at + length <= this.#file.size())
+    if (!inside) throw this.damaged(`page ${id} is outside the file`)
     const buf = Buffer.allocUnsafeSlow(length)
-    if (this.#file.read(buf, at) < length) throw dataLoss(`page ${id} is cut short`)
+    if (this.#file.read(buf, at) < length) throw this.damaged(`page ${id} is cut short`)
     return buf
+  }
+
+  /** An error of class `data_loss` that says which file it is about. */
+  damaged(what: string, cause?: unknown): Error {
+    return dataLoss(`database ${JSON.stringify(this.#file.path)}: ${what}`, { cause })
   }
 
   /** Second chance: a page used since the last round stays for one more. */

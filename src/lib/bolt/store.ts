@@ -1,12 +1,12 @@
 import { dataLoss } from '#lib/errors/errors.ts'
 
 import type { BoltFile } from './file.ts'
-import { type Freelist, listPages, loadFreelist } from './freelist.ts'
+import { type Freed, type Freelist, listPages, loadFreelist } from './freelist.ts'
 import { decodeMeta, encodeMeta, type Meta, noFreelist } from './meta.ts'
 import { encodeLeaf, type Page } from './page.ts'
 import { Pager } from './pager.ts'
 import { spill } from './spill.ts'
-import { type Freed, Transaction } from './transaction.ts'
+import { Transaction } from './transaction.ts'
 
 /** How a store treats its file. */
 export interface StoreOptions {
@@ -88,6 +88,8 @@ export class Store {
     }
     try {
       const { root, pages } = spill(tx, allocate)
+      const conflict = freelist.conflict(tx.freed)
+      if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
       const { pageSize, txid } = this.#meta
       const { sequence } = tx.root
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
@@ -194,7 +196,7 @@ export async function create(file: BoltFile, sync: boolean): Promise<void> {
   const metaPages = Buffer.alloc(2 * newPageSize)
   file.read(metaPages, 0)
   if (file.size() > newPages * newPageSize || metaPages.some((byte) => byte !== 0)) {
-    throw dataLoss('invalid database: neither meta page is valid')
+    throw dataLoss(`database ${JSON.stringify(file.path)}: neither meta page is valid`)
   }
   await file.truncate(newPages * newPageSize)
   await file.write(rootPage, 2 * newPageSize)

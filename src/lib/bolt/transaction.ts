@@ -1,4 +1,5 @@
 import { lowerBound } from './bytes.ts'
+import type { Freed } from './freelist.ts'
 import type { Meta } from './meta.ts'
 import {
   type BranchNode,
@@ -12,12 +13,6 @@ import {
 } from './node.ts'
 import type { Pager } from './pager.ts'
 import { pagesOf } from './tree.ts'
-
-/** Pages in a row that the last durable state uses and the next does not. */
-export interface Freed {
-  readonly start: number
-  readonly span: number
-}
 
 /**
  * What a group of update functions has changed since the last durable state, in memory. Each
