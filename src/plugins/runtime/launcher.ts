@@ -1,0 +1,98 @@
+import { writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+
+import type { Any } from '#core/any/any.ts'
+import type { Context, Logger } from '#core/context.ts'
+
+import { type Endpoint, readEndpoint, writeEndpoint } from './bootstrap.ts'
+import type { Bundle } from './bundle.ts'
+import { Connections } from './connections.ts'
+import { Hosts, type Started } from './hosts.ts'
+import { resolveRuntime } from './runtime-binary.ts'
+import type { RuntimeSettings } from './settings.ts'
+import { openShimLog } from './shim-log.ts'
+import { ShimProgram } from './shim-program.ts'
+import { ShimVersions } from './shim-version.ts'
+import { Shim } from './shim.ts'
+
+/** Starts shims and finds those that run. */
+export class Launcher implements AsyncDisposable {
+  readonly #settings: RuntimeSettings
+  readonly #log: Logger
+  readonly #versions = new ShimVersions()
+  readonly #connections = new Connections()
+  readonly #hosts = new Hosts(this.#connections)
+
+  constructor(settings: RuntimeSettings, log: Logger) {
+    this.#settings = settings
+    this.#log = log
+  }
+
+  /** The shim's program for the name of a runtime. @throws {Error} when there is none. */
+  program(runtime: string): ShimProgram {
+    return this.#programAt(resolveRuntime(runtime, this.#settings))
+  }
+
+  /** The program that a bundle says its shim has; it may be gone, as far as `attach` cares. */
+  programOf(path: string): ShimProgram {
+    const { hostBinary } = this.#settings
+    return this.#programAt(basename(path) === basename(hostBinary) ? hostBinary : path)
+  }
+
+  /** Starts a shim for a new bundle, or joins the host that its namespace has. */
+  async start(
+    ctx: Context,
+    bundle: Bundle,
+    program: ShimProgram,
+    options: Any | undefined,
+  ): Promise<Shim> {
+    writeFileSync(join(bundle.path, 'shim-binary-path'), program.path, { mode: 0o600 })
+    const start = async (): Promise<Started> => {
+      using scope = new DisposableStack()
+      scope.use(openShimLog(bundle, this.#log))
+      const endpoint = await program.start(ctx, bundle, options)
+      return { endpoint, scope: scope.move() }
+    }
+    const shim = await this.#connect(ctx, bundle, program, start)
+    writeEndpoint(bundle.path, shim.endpoint)
+    return shim
+  }
+
+  /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
+  async attach(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
+    const endpoint = readEndpoint(bundle.path)
+    const find = (): Promise<Started> =>
+      Promise.resolve({ endpoint, scope: openShimLog(bundle, this.#log) })
+    return await this.#connect(ctx, bundle, program, find, endpoint)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#hosts[Symbol.asyncDispose]()
+  }
+
+  /** `expected` is where the shim must be; a host that is elsewhere is another. */
+  async #connect(
+    ctx: Context,
+    bundle: Bundle,
+    program: ShimProgram,
+    start: () => Promise<Started>,
+    expected?: Endpoint,
+  ): Promise<Shim> {
+    const { namespace } = bundle
+    await using scope = new AsyncDisposableStack()
+    const grouped = program.builtin && this.#settings.hostPerNamespace
+    let endpoint: Endpoint | undefined
+    if (grouped) endpoint = scope.use(await this.#hosts.join(ctx, namespace, start)).endpoint
+    if (!endpoint || (expected && endpoint.address !== expected.address)) {
+      const started = await start()
+      if (started.scope) scope.use(started.scope)
+      endpoint = started.endpoint
+    }
+    const lease = await this.#connections.acquire(ctx, endpoint, namespace)
+    return new Shim({ bundle, program, endpoint, lease, grouped, scope: scope.move() })
+  }
+
+  #programAt(path: string): ShimProgram {
+    return new ShimProgram(path, this.#settings, this.#versions)
+  }
+}

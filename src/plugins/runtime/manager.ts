@@ -1,0 +1,251 @@
+import type { Any } from '#core/any/any.ts'
+import { type Context, namespaceOf } from '#core/context.ts'
+import type { Publisher } from '#core/events/events.ts'
+import type { CreateOptions, Exit, Task, TaskManager } from '#core/runtime/runtime.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
+
+import { type Bundle, createBundle } from './bundle.ts'
+import { abandonShim, cleanUp, endShim, publishDeath, removeBundle } from './end-shim.ts'
+import { Launcher } from './launcher.ts'
+import { findBundles, programOf, recoverTask, removeLeftovers } from './recover.ts'
+import type { RuntimeSettings } from './settings.ts'
+import type { Shim } from './shim.ts'
+import { Slots } from './slots.ts'
+import { TaskMap } from './task-map.ts'
+import { ShimTask } from './task.ts'
+import { toTimestamp } from './wire.ts'
+
+/** How many shims are recovered, and how many dead ones are cleaned up, at a time. */
+const parallel = { recover: 16, cleanUp: 4 }
+
+/**
+ * Runs tasks through shims, which outlive this process.
+ *
+ * A task is known from the end of its creation until it is deleted or its shim is lost. Those that
+ * an earlier daemon has left are found again in the background; who asks for one of them waits.
+ */
+export class ShimTaskManager implements TaskManager {
+  /** Of the daemon, not of a call. */
+  readonly #ctx: Context
+  readonly #settings: RuntimeSettings
+  readonly #events: Publisher
+  readonly #launcher: Launcher
+  readonly #tasks = new TaskMap()
+  readonly #loading = new Map<string, { namespace: string; done: Promise<void> }>()
+  readonly #unwatch = new Map<ShimTask, () => void>()
+  /** What must end before the manager does. */
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #cleanUps = new Slots(parallel.cleanUp)
+  readonly #stop = new AbortController()
+
+  constructor(ctx: Context, settings: RuntimeSettings, events: Publisher) {
+    this.#ctx = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#stop.signal]) }
+    this.#settings = settings
+    this.#events = events
+    this.#launcher = new Launcher(settings, ctx.log)
+    this.#recover()
+  }
+
+  async create(ctx: Context, id: string, options: CreateOptions): Promise<Task> {
+    const namespace = namespaceOf(ctx)
+    await this.#loaded(ctx, namespace, id)
+    if (this.#tasks.get(namespace, id)) throw alreadyExists(`task ${id}`)
+    ctx.signal.throwIfAborted()
+    const bundle = createBundle(this.#settings, namespace, id, options.spec)
+    let shim: Shim
+    try {
+      shim = await this.#startShim(ctx, bundle, options)
+    } catch (err) {
+      await removeBundle(ctx, bundle)
+      throw new Error('failed to start shim', { cause: err })
+    }
+    const task = new ShimTask(shim, await this.#createTask(ctx, shim, options))
+    this.#add(task)
+    return task
+  }
+
+  async get(ctx: Context, id: string): Promise<Task> {
+    return await this.#task(ctx, id)
+  }
+
+  async list(ctx: Context): Promise<readonly Task[]> {
+    const { namespace } = ctx
+    const loading = [...this.#loading.values()]
+      .filter((each) => namespace === undefined || each.namespace === namespace)
+      .map((each) => each.done)
+    await raceAbort(Promise.all(loading), ctx.signal)
+    return this.#tasks.list(namespace)
+  }
+
+  async delete(ctx: Context, id: string): Promise<Exit> {
+    const task = await this.#task(ctx, id)
+    const { shim } = task
+    let exit: Exit | undefined
+    let missing: unknown
+    try {
+      const reply = await shim.calls.delete({ id }, { signal: ctx.signal })
+      const { pid, exitStatus, exitedAt } = reply
+      exit = { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
+    } catch (err) {
+      if (task.death) return await raceAbort(task.death, ctx.signal)
+      if (!hasCode(err, 'not_found')) throw new Error('failed to delete task', { cause: err })
+      missing = err
+    }
+    if (this.#forget(task)) await this.#track(endShim(ctx, shim))
+    if (!exit) throw new Error('failed to delete task', { cause: missing })
+    return exit
+  }
+
+  async runtimeInfo(ctx: Context, runtime: string, options?: Any): Promise<Any> {
+    return await this.#launcher.program(runtime).info(ctx, options)
+  }
+
+  /** Lets go of the shims. They, and their tasks, go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await Promise.allSettled([...this.#loading.values()].map((each) => each.done))
+    await Promise.allSettled(this.#running)
+    const tasks = this.#tasks.list()
+    for (const task of tasks) this.#forget(task)
+    await this.#launcher[Symbol.asyncDispose]()
+    for (const task of tasks) await task.shim[Symbol.asyncDispose]()
+  }
+
+  async #startShim(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Shim> {
+    const program = this.#program(options.runtime)
+    try {
+      return await this.#launcher.start(ctx, bundle, program, optionsFor(options))
+    } catch (err) {
+      throw new Error('start failed', { cause: err })
+    }
+  }
+
+  #program(runtime: string): ReturnType<Launcher['program']> {
+    try {
+      return this.#launcher.program(runtime)
+    } catch (err) {
+      throw new Error('failed to resolve runtime path', { cause: err })
+    }
+  }
+
+  /** Creates the container; when that fails, or the caller leaves, nothing of it stays. */
+  async #createTask(ctx: Context, shim: Shim, options: CreateOptions): Promise<number> {
+    const { stdin, stdout, stderr, terminal, checkpoint, rootfs } = options
+    const taskOptions = optionsFor(options)
+    const { id, path } = shim.bundle
+    const creating = shim.firstCall(ctx, (calls) =>
+      calls.create({
+        id,
+        bundle: path,
+        rootfs: rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+        stdin,
+        stdout,
+        stderr,
+        terminal,
+        checkpoint,
+        ...(taskOptions ? { options: taskOptions } : {}),
+      }),
+    )
+    try {
+      const { pid } = await raceAbort(creating, ctx.signal)
+      return pid
+    } catch (err) {
+      const abandoned = this.#track(abandonShim(this.#ctx, shim, creating))
+      if (!ctx.signal.aborted) await abandoned
+      throw new Error('failed to create shim task', { cause: err })
+    }
+  }
+
+  async #task(ctx: Context, id: string): Promise<ShimTask> {
+    const namespace = namespaceOf(ctx)
+    await this.#loaded(ctx, namespace, id)
+    const task = this.#tasks.get(namespace, id)
+    if (!task) throw notFound(`task ${id} not found`)
+    return task
+  }
+
+  async #loaded(ctx: Context, namespace: string, id: string): Promise<void> {
+    const loading = this.#loading.get(keyOf({ namespace, id }))
+    if (loading) await raceAbort(loading.done, ctx.signal)
+  }
+
+  #add(task: ShimTask): void {
+    this.#tasks.add(task)
+    const { closed } = task.shim
+    const onClosed = (): void => task.die(this.#track(this.#bury(task)))
+    if (closed.aborted) return onClosed()
+    closed.addEventListener('abort', onClosed, { once: true })
+    this.#unwatch.set(task, () => closed.removeEventListener('abort', onClosed))
+  }
+
+  /** From here on the end of the shim is no surprise. Whether the task was still known. */
+  #forget(task: ShimTask): boolean {
+    this.#unwatch.get(task)?.()
+    this.#unwatch.delete(task)
+    return this.#tasks.remove(task)
+  }
+
+  /** The shim is lost: removes its container, tells how it ended, and forgets the task. */
+  async #bury(task: ShimTask): Promise<Exit> {
+    const { shim } = task
+    const exit = await this.#cleanUp(shim.program, shim.bundle, task.pid)
+    if (this.#forget(task)) publishDeath(this.#ctx, this.#events, task, exit)
+    await shim[Symbol.asyncDispose]()
+    return exit
+  }
+
+  async #cleanUp(program: Shim['program'], bundle: Bundle, pid: number): Promise<Exit> {
+    return await this.#cleanUps.run(async () => {
+      const exit = await cleanUp(this.#ctx, program, bundle, pid)
+      await removeBundle(this.#ctx, bundle)
+      return exit
+    })
+  }
+
+  #recover(): void {
+    const slots = new Slots(parallel.recover)
+    const bundles = findBundles(this.#settings)
+    for (const bundle of bundles) {
+      const key = keyOf(bundle)
+      const done = slots
+        .run(() => this.#recoverOne(bundle), this.#ctx.signal)
+        .catch((err: unknown) => {
+          this.#ctx.log.error('failed to load shim', { path: bundle.path, error: describe(err) })
+        })
+        .finally(() => this.#loading.delete(key))
+      this.#loading.set(key, { namespace: bundle.namespace, done })
+    }
+    const loaded = Promise.all([...this.#loading.values()].map((each) => each.done))
+    void this.#track(this.#tidy(loaded))
+  }
+
+  async #recoverOne(bundle: Bundle): Promise<void> {
+    try {
+      const task = await recoverTask(this.#ctx, bundle, this.#launcher)
+      if (task) this.#add(task)
+    } catch (err) {
+      if (this.#ctx.signal.aborted) return
+      this.#ctx.log.warn('shim is gone', { id: bundle.id, error: describe(err) })
+      await this.#cleanUp(programOf(bundle, this.#launcher), bundle, 0)
+    }
+  }
+
+  async #tidy(loaded: Promise<unknown>): Promise<void> {
+    await loaded
+    if (!this.#ctx.signal.aborted) await removeLeftovers(this.#ctx, this.#settings)
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const tracked = work.finally(() => this.#running.delete(tracked))
+    this.#running.add(tracked)
+    // Who awaits it gets the error; nobody may.
+    tracked.catch(() => {})
+    return tracked
+  }
+}
+
+const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`
+
+const optionsFor = ({ taskOptions, runtimeOptions }: CreateOptions): Any | undefined =>
+  taskOptions && taskOptions.value.length > 0 ? taskOptions : runtimeOptions

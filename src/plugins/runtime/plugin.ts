@@ -1,0 +1,53 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { definePlugin } from '#plugin/plugin.ts'
+import { EventPlugin, RuntimePlugin } from '#plugins/types.ts'
+
+import { ShimTaskManager } from './manager.ts'
+import { packageBinary } from './settings.ts'
+
+/** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
+export interface TaskConfig {
+  /** What the runtimes can run, as `os/arch`. */
+  readonly platforms: readonly string[]
+  /**
+   * Whether `io.containerd.runc.v2` is answered by the built-in shim host, one process for all
+   * containers of a namespace, instead of by `containerd-shim-runc-v2` from PATH.
+   */
+  readonly builtinShim: boolean
+}
+
+const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' }
+
+const defaults: TaskConfig = {
+  platforms: [`linux/${architectures[process.arch] ?? process.arch}`],
+  builtinShim: true,
+}
+
+export const taskPlugin = definePlugin({
+  type: RuntimePlugin,
+  id: 'task',
+  requires: { events: EventPlugin },
+  config: defaults,
+
+  async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
+    meta.platforms.push(...config.platforms)
+    meta.exports['log-uri-schemes'] = 'fifo,binary,binary-v2,file'
+    // 0711 lets a container's remapped root reach its bundle.
+    for (const dir of [rootDir, stateDir]) await mkdir(dir, { recursive: true, mode: 0o711 })
+    const settings = {
+      root: rootDir,
+      state: stateDir,
+      address: daemon.address,
+      ttrpcAddress: daemon.ttrpcAddress,
+      socketDir: join(daemon.state, 's'),
+      runcRoot: join(daemon.state, 'runc'),
+      builtinShim: config.builtinShim,
+      hostPerNamespace: (process.env['WHARF_SHIM_ISOLATION'] || 'namespace') === 'namespace',
+      hostBinary: packageBinary('containerd-shim-wharf-v1.mjs'),
+      daemonBinary: packageBinary('wharfd.mjs'),
+    }
+    return new ShimTaskManager(ctx, settings, deps.events)
+  },
+})

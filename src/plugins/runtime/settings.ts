@@ -1,0 +1,34 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+
+/** What starting and finding shims depends on; the same for every task of a daemon. */
+export interface RuntimeSettings {
+  /** Where work directories are: `<root>/<namespace>/<id>`. */
+  readonly root: string
+  /** Where bundles are: `<state>/<namespace>/<id>`. */
+  readonly state: string
+  /** Path of the daemon's gRPC socket. */
+  readonly address: string
+  /** Path of the daemon's ttrpc socket, which shims send their events to. */
+  readonly ttrpcAddress: string
+  /** Where shims put their sockets. */
+  readonly socketDir: string
+  /** Where OCI runtimes keep their state, as far as the built-in host runs them. */
+  readonly runcRoot: string
+  /** Whether `io.containerd.runc.v2` means the built-in host. */
+  readonly builtinShim: boolean
+  /** Whether the built-in host serves all of a namespace, so that it can be asked without `start`. */
+  readonly hostPerNamespace: boolean
+  /** Program of the built-in host. */
+  readonly hostBinary: string
+  /** Program of the daemon: shims of old call it to publish events. */
+  readonly daemonBinary: string
+}
+
+/** A program of this package: `bin/<name>` in the nearest folder above that has it. */
+export function packageBinary(name: string): string {
+  for (let dir = import.meta.dirname; ; dir = dirname(dir)) {
+    const path = join(dir, 'bin', name)
+    if (existsSync(path) || dir === dirname(dir)) return path
+  }
+}

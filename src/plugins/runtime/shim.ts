@@ -1,0 +1,76 @@
+import type { Context } from '#core/context.ts'
+import { hasCode } from '#lib/errors/errors.ts'
+
+import type { Endpoint } from './bootstrap.ts'
+import type { Bundle } from './bundle.ts'
+import type { Lease } from './connections.ts'
+import type { ShimProgram } from './shim-program.ts'
+import { type TaskCalls, taskCalls } from './task-api.ts'
+
+/** What a task holds of its shim. */
+export interface ShimParts {
+  readonly bundle: Bundle
+  readonly program: ShimProgram
+  readonly endpoint: Endpoint
+  readonly lease: Lease
+  /** Whether it goes on without this task: nobody but `Hosts` may shut it down. */
+  readonly grouped: boolean
+  /** Closed with the shim: its log, or its part in a host. */
+  readonly scope: AsyncDisposable
+}
+
+/** The shim of one task: a connection to a process that may serve others too. */
+export class Shim implements AsyncDisposable {
+  readonly bundle: Bundle
+  readonly program: ShimProgram
+  readonly endpoint: Endpoint
+  readonly grouped: boolean
+  readonly #lease: Lease
+  readonly #scope: AsyncDisposable
+  #version: number
+  #calls: TaskCalls
+
+  constructor({ bundle, program, endpoint, lease, grouped, scope }: ShimParts) {
+    this.bundle = bundle
+    this.program = program
+    this.endpoint = endpoint
+    this.grouped = grouped
+    this.#lease = lease
+    this.#scope = scope
+    this.#version = endpoint.version
+    this.#calls = taskCalls(lease.connection, endpoint.version)
+  }
+
+  get calls(): TaskCalls {
+    return this.#calls
+  }
+
+  /** Aborts when the shim, or the connection to it, is gone. */
+  get closed(): AbortSignal {
+    return this.#lease.connection.closed
+  }
+
+  /**
+   * Runs the first call to a shim. One that said it speaks version 3 may be of an older release,
+   * started before its program was replaced; then it is spoken to in version 2 from here on.
+   */
+  async firstCall<T>(ctx: Context, call: (calls: TaskCalls) => Promise<T>): Promise<T> {
+    try {
+      return await call(this.#calls)
+    } catch (err) {
+      if (this.#version < 3 || !hasCode(err, 'unimplemented')) throw err
+      ctx.log.warn('shim does not speak its version of the task API, downgrading', {
+        id: this.bundle.id,
+      })
+      this.#version = 2
+      this.#calls = taskCalls(this.#lease.connection, this.#version)
+      return await call(this.#calls)
+    }
+  }
+
+  /** Gives the connection back; the process behind it goes on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lease[Symbol.asyncDispose]()
+    await this.#scope[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,173 @@
+import { type Any } from '#core/any/any.ts'
+import { type Context, withTimeout } from '#core/context.ts'
+import { validateIdentifier } from '#core/identifiers/identifiers.ts'
+import type { Exit, ProcessState, Stdio, Task } from '#core/runtime/runtime.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+import { describe, internal, invalidArgument, notFound } from '#lib/errors/errors.ts'
+import type { CallOptions } from '#lib/rpc/rpc.ts'
+
+import type { Shim } from './shim.ts'
+import { toAny, toStatus, toTimestamp } from './wire.ts'
+
+/** containerd's `io.containerd.timeout.task.state`. */
+const stateMs = 2_000
+/** For calls that take a shim no time unless it is stuck. */
+const quickMs = 60_000
+
+/** A task whose shim is connected. What the shim answers is passed on as it is. */
+export class ShimTask implements Task {
+  readonly id: string
+  readonly namespace: string
+  readonly pid: number
+  readonly shim: Shim
+  /** How the task ended, once its shim is lost. */
+  #death: Promise<Exit> | undefined
+  readonly #waits = new Map<string, Promise<Exit>>()
+
+  constructor(shim: Shim, pid: number) {
+    this.id = shim.bundle.id
+    this.namespace = shim.bundle.namespace
+    this.pid = pid
+    this.shim = shim
+  }
+
+  /** How the task ended, if its shim is lost. */
+  get death(): Promise<Exit> | undefined {
+    return this.#death
+  }
+
+  /** Says that the shim is lost; those who wait for the task get `exit`. */
+  die(exit: Promise<Exit>): void {
+    this.#death = exit
+  }
+
+  async state(ctx: Context, execId = ''): Promise<ProcessState> {
+    const bounded = withTimeout(ctx, stateMs)
+    const reply = await this.#calls.state(this.#ids(execId), bounded).catch((err: unknown) => {
+      if (!this.shim.closed.aborted) throw err
+      throw notFound(`task ${this.id}`, { cause: err })
+    })
+    const { bundle, pid, status, exitStatus, exitedAt, stdin, stdout, stderr, terminal } = reply
+    return {
+      containerId: this.id,
+      execId,
+      bundle,
+      pid,
+      status: toStatus(status),
+      exitStatus,
+      exitedAt: toTimestamp(exitedAt),
+      stdin,
+      stdout,
+      stderr,
+      terminal,
+    }
+  }
+
+  async start(ctx: Context, execId = ''): Promise<number> {
+    const { pid } = await this.#calls.start(this.#ids(execId), { signal: ctx.signal })
+    return pid
+  }
+
+  async kill(
+    ctx: Context,
+    { signal, all = false, execId = '' }: { signal: number; all?: boolean; execId?: string },
+  ): Promise<void> {
+    await this.#calls.kill({ ...this.#ids(execId), signal, all }, quick(ctx))
+  }
+
+  async exec(ctx: Context, execId: string, options: Stdio & { spec: Any }): Promise<void> {
+    checkExecId(execId)
+    const { spec, stdin, stdout, stderr, terminal } = options
+    const request = { ...this.#ids(execId), spec, stdin, stdout, stderr, terminal }
+    await this.#calls.exec(request, quick(ctx))
+  }
+
+  async deleteExec(ctx: Context, execId: string): Promise<Exit> {
+    const reply = await this.#calls.delete(this.#ids(execId), { signal: ctx.signal })
+    const { pid, exitStatus, exitedAt } = reply
+    return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
+  }
+
+  async resizePty(
+    ctx: Context,
+    { width, height, execId = '' }: { width: number; height: number; execId?: string },
+  ): Promise<void> {
+    await this.#calls.resizePty({ ...this.#ids(execId), width, height }, quick(ctx))
+  }
+
+  async closeStdin(ctx: Context, execId = ''): Promise<void> {
+    await this.#calls.closeIO({ ...this.#ids(execId), stdin: true }, quick(ctx))
+  }
+
+  async pause(ctx: Context): Promise<void> {
+    await this.#calls.pause({ id: this.id }, quick(ctx))
+  }
+
+  async resume(ctx: Context): Promise<void> {
+    await this.#calls.resume({ id: this.id }, quick(ctx))
+  }
+
+  async pids(ctx: Context): Promise<{ pid: number; info?: Any | undefined }[]> {
+    const { processes } = await this.#calls.pids({ id: this.id }, quick(ctx))
+    return processes.map(({ pid, info }) => ({ pid, info: info && toAny(info) }))
+  }
+
+  async checkpoint(ctx: Context, path: string, options?: Any): Promise<void> {
+    const request = { id: this.id, path, ...(options ? { options } : {}) }
+    await this.#calls.checkpoint(request, { signal: ctx.signal })
+  }
+
+  async update(
+    ctx: Context,
+    resources: Any,
+    annotations: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    await this.#calls.update({ id: this.id, resources, annotations }, quick(ctx))
+  }
+
+  async stats(ctx: Context): Promise<Any> {
+    const { stats } = await this.#calls.stats({ id: this.id }, quick(ctx))
+    if (!stats) throw internal(`the shim of task ${this.id} gave no stats`)
+    return toAny(stats)
+  }
+
+  /** Clients that wait for one process share one call; a client that leaves does not end it. */
+  async wait(ctx: Context, execId = ''): Promise<Exit> {
+    ctx.signal.throwIfAborted()
+    return await raceAbort(
+      this.#waits.getOrInsertComputed(execId, () => this.#wait(execId)),
+      ctx.signal,
+    )
+  }
+
+  async #wait(execId: string): Promise<Exit> {
+    try {
+      const { exitStatus, exitedAt } = await this.#calls.wait(this.#ids(execId))
+      const pid = execId === '' ? this.pid : 0
+      return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
+    } catch (err) {
+      if (!this.#death) throw err
+      return await this.#death
+    } finally {
+      this.#waits.delete(execId)
+    }
+  }
+
+  get #calls(): Shim['calls'] {
+    return this.shim.calls
+  }
+
+  #ids(execId: string): { id: string; execId: string } {
+    return { id: this.id, execId }
+  }
+}
+
+const quick = (ctx: Context): CallOptions => ({ signal: ctx.signal, timeoutMs: quickMs })
+
+function checkExecId(execId: string): void {
+  try {
+    validateIdentifier(execId)
+  } catch (err) {
+    throw invalidArgument(`invalid exec id ${execId}: ${describe(err)}`, { cause: err })
+  }
+}
