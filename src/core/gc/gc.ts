@@ -4,6 +4,8 @@ import type { Context } from '#core/context.ts'
 export interface CollectionStats {
   /** Milliseconds the collection took, all in all. */
   readonly elapsedMs: number
+  /** Milliseconds of that during which nothing else could run: marking and removing records. */
+  readonly pausedMs: number
   /** Records removed, by resource type. */
   readonly removed: Readonly<Record<string, number>>
 }

@@ -1,0 +1,135 @@
+import { type Context, withNamespace } from '#core/context.ts'
+import type { CollectionStats } from '#core/gc/gc.ts'
+import { Mutex } from '#lib/async/mutex.ts'
+import type { Bucket } from '#lib/bolt/database.ts'
+import { describe } from '#lib/errors/errors.ts'
+
+import type { Announcer } from './announce.ts'
+import type { ContentBackend, SnapshotBackend } from './backends.ts'
+import { collectContent } from './content-gc.ts'
+import { readText } from './fields.ts'
+import { collectables, mark, recordPath } from './gc-mark.ts'
+import { type Collectable, type Node, nodeId, splitSnapshotKey } from './gc-node.ts'
+import type { Records } from './records.ts'
+import { find } from './schema.ts'
+import { unlinkChild } from './snapshot-record.ts'
+import { collectSnapshots } from './snapshot-gc.ts'
+
+type Removed = Node & { readonly type: Collectable }
+
+/** What a collector works on. */
+export interface CollectorOptions {
+  readonly records: Records
+  readonly content: ContentBackend
+  readonly snapshots: Iterable<SnapshotBackend>
+  readonly announcer: Announcer
+}
+
+/**
+ * Removes what nothing refers to: the records in one write, then, with the database free again,
+ * what the backends have without a record.
+ */
+export class Collector {
+  readonly #options: CollectorOptions
+  readonly #running = new Mutex()
+
+  constructor(options: CollectorOptions) {
+    this.#options = options
+  }
+
+  async collect(ctx: Context): Promise<CollectionStats> {
+    using _running = await this.#running.lock(ctx)
+    const { records } = this.#options
+    const began = performance.now()
+    let pausedMs = 0
+    const removed = await records.sweep((tx) => {
+      const at = performance.now()
+      const garbage = sweep(tx)
+      pausedMs = performance.now() - at
+      return garbage
+    })
+    for (const node of removed) this.#note(ctx, node)
+    await this.#collectBackends(ctx)
+    const counts = Object.entries(Object.groupBy(removed, (node) => node.type))
+    return {
+      elapsedMs: performance.now() - began,
+      pausedMs,
+      removed: Object.fromEntries(counts.map(([type, nodes]) => [type, nodes.length])),
+    }
+  }
+
+  /** Says what is gone, and where it left something behind. */
+  #note(ctx: Context, { type, ns, key }: Removed): void {
+    const { records, announcer } = this.#options
+    ctx.log.debug('removed record', { type, namespace: ns, key })
+    if (type === 'content' || type === 'ingest') records.dirtyContent = true
+    if (type === 'image') {
+      announcer.announce(withNamespace(ctx, ns), (encode) => encode.imageDeleted({ name: key }))
+    }
+    if (type !== 'snapshot') return
+    const [snapshotter, name] = splitSnapshotKey(key)
+    records.dirtySnapshotters.add(snapshotter)
+    announcer.announce(withNamespace(ctx, ns), (encode) =>
+      encode.snapshotRemoved({ key: name, snapshotter }),
+    )
+  }
+
+  /** A backend that fails is left for the next collection. */
+  async #collectBackends(ctx: Context): Promise<void> {
+    const { records, content, snapshots } = this.#options
+    const tasks: Promise<void>[] = []
+    for (const backend of snapshots) {
+      if (!records.dirtySnapshotters.delete(backend.name)) continue
+      const again = (): void => void records.dirtySnapshotters.add(backend.name)
+      const fields = { snapshotter: backend.name }
+      tasks.push(
+        retried(ctx, 'snapshot garbage collection failed', fields, again, () =>
+          collectSnapshots(ctx, records, backend),
+        ),
+      )
+    }
+    if (records.dirtyContent) {
+      records.dirtyContent = false
+      const again = (): void => void (records.dirtyContent = true)
+      tasks.push(
+        retried(ctx, 'content garbage collection failed', {}, again, () =>
+          collectContent(ctx, records, content),
+        ),
+      )
+    }
+    await Promise.all(tasks)
+  }
+}
+
+async function retried(
+  ctx: Context,
+  message: string,
+  fields: Readonly<Record<string, unknown>>,
+  again: () => void,
+  task: () => Promise<void>,
+): Promise<void> {
+  try {
+    await task()
+  } catch (err) {
+    again()
+    ctx.log.warn(message, { ...fields, error: describe(err) })
+  }
+}
+
+/** Deletes every record that is not in use, and answers which. */
+function sweep(tx: Bucket): Removed[] {
+  const marked = mark(tx)
+  const garbage = Array.from(collectables(tx)).filter((node) => !marked.has(nodeId(node)))
+  for (const node of garbage) removeRecord(tx, node)
+  return garbage
+}
+
+function removeRecord(tx: Bucket, { type, ns, key }: Removed): void {
+  const path = recordPath(type, ns, key)
+  const parent = find(tx, path.slice(0, -1))
+  const name = path.at(-1)
+  const record = name === undefined ? undefined : parent?.bucket(name)
+  if (!parent || !record || name === undefined) return
+  if (type === 'snapshot') unlinkChild(parent, readText(record, 'parent'), name)
+  parent.deleteBucket(name)
+}

@@ -1,0 +1,79 @@
+import type { Context } from '#core/context.ts'
+import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
+
+/** What happened to the database: `deleted` says that something may have become garbage. */
+export interface Mutation {
+  readonly deleted: boolean
+}
+
+type Listener = (mutation: Mutation) => void
+
+/**
+ * The database with what the collector must know of its changes: whether something was deleted
+ * since the last collection, and which backends may hold what no record names.
+ */
+export class Records {
+  readonly #database: Database
+  readonly #listeners = new Set<Listener>()
+  #deleted = false
+  /** Snapshotters that may hold garbage. */
+  readonly dirtySnapshotters = new Set<string>()
+  /** Whether the content store may hold garbage. */
+  dirtyContent = false
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** Runs `fn` on the last durable state. */
+  view<T>(fn: (tx: ReadBucket) => T): T {
+    return this.#database.view(fn)
+  }
+
+  /** Runs `fn` in a write, and resolves when that is durable. */
+  async update<T>(ctx: Pick<Context, 'signal'>, fn: (tx: Bucket) => T): Promise<T> {
+    ctx.signal.throwIfAborted()
+    const result = await this.#database.update(fn, { signal: ctx.signal })
+    this.#notify()
+    return result
+  }
+
+  /**
+   * Like `update`, for the second half of something that a backend has already done: the caller's
+   * cancellation comes too late.
+   */
+  async settle<T>(fn: (tx: Bucket) => T): Promise<T> {
+    const result = await this.#database.update(fn)
+    this.#notify()
+    return result
+  }
+
+  /** A write of the collector itself, which it does not have to hear of. */
+  async sweep<T>(fn: (tx: Bucket) => T): Promise<T> {
+    try {
+      return await this.#database.update((tx) => {
+        this.#deleted = false
+        return fn(tx)
+      })
+    } catch (err) {
+      this.#deleted = true
+      throw err
+    }
+  }
+
+  /** Says that a record is gone, and in which backend it leaves something behind. */
+  markDeleted(backend?: 'content' | { readonly snapshotter: string }): void {
+    this.#deleted = true
+    if (backend === 'content') this.dirtyContent = true
+    else if (backend) this.dirtySnapshotters.add(backend.snapshotter)
+  }
+
+  onMutation(listener: Listener): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener({ deleted: this.#deleted })
+  }
+}

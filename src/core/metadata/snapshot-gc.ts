@@ -1,0 +1,67 @@
+import type { Context } from '#core/context.ts'
+import type { Info } from '#core/snapshots/snapshotter.ts'
+import type { ReadBucket } from '#lib/bolt/database.ts'
+import { describe, hasCode } from '#lib/errors/errors.ts'
+
+import type { SnapshotBackend } from './backends.ts'
+import { ignoringMissing } from './content-gc.ts'
+import { readText } from './fields.ts'
+import type { Records } from './records.ts'
+import { buckets, find, schemaVersion } from './schema.ts'
+
+/** Removes snapshots from a backend that no namespace has a record of, children first. */
+export async function collectSnapshots(
+  ctx: Context,
+  records: Records,
+  backend: SnapshotBackend,
+): Promise<void> {
+  using claimed = backend.snapshots.watch()
+  const named = records.view((tx) => namedSnapshots(tx, backend.name))
+  const infos = await Array.fromAsync(backend.snapshotter.list(ctx))
+  for (const { name } of childrenFirst(infos)) {
+    if (named.has(name)) continue
+    using _lock = await backend.snapshots.lock(name, ctx)
+    if (!claimed.names.has(name)) await remove(ctx, backend, name)
+  }
+  await cleanup(ctx, backend)
+}
+
+async function remove(ctx: Context, backend: SnapshotBackend, key: string): Promise<void> {
+  const fields = { snapshotter: backend.name, key }
+  try {
+    await ignoringMissing(backend.snapshotter.remove(ctx, key))
+    ctx.log.debug('removed snapshot', fields)
+  } catch (err) {
+    if (!hasCode(err, 'failed_precondition')) throw err
+    ctx.log.warn('failed to remove snapshot', { ...fields, error: describe(err) })
+  }
+}
+
+/** Not every snapshotter leaves something for later. */
+async function cleanup(ctx: Context, backend: SnapshotBackend): Promise<void> {
+  try {
+    await backend.snapshotter.cleanup(ctx)
+  } catch (err) {
+    if (!hasCode(err, 'unimplemented')) throw err
+  }
+}
+
+function namedSnapshots(tx: ReadBucket, snapshotter: string): ReadonlySet<string> {
+  const named = new Set<string>()
+  for (const [, ns] of buckets(find(tx, [schemaVersion]))) {
+    for (const [, snapshot] of buckets(find(ns, ['snapshots', snapshotter]))) {
+      named.add(readText(snapshot, 'name'))
+    }
+  }
+  return named
+}
+
+/** `infos`, none of them before those on top of it. */
+function childrenFirst(infos: readonly Info[]): Info[] {
+  const children = Map.groupBy(infos, (info) => info.parent)
+  const names = new Set(infos.map((info) => info.name))
+  const ordered = infos.filter((info) => !names.has(info.parent))
+  // Grows while it is walked, level by level.
+  for (const info of ordered) ordered.push(...(children.get(info.name) ?? []))
+  return ordered.toReversed()
+}

@@ -1,0 +1,61 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import type { Context } from '#core/context.ts'
+import type { Metadata } from '#core/metadata/metadata.ts'
+import { openMetadata } from '#core/metadata/open.ts'
+import type { Database } from '#lib/bolt/database.ts'
+import { openDatabase } from '#lib/bolt/open.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
+import { definePlugin, each } from '#plugin/plugin.ts'
+import { ContentPlugin, EventPlugin, MetadataPlugin, SnapshotPlugin } from '#plugins/types.ts'
+import { tryLock } from '#sys/flock.ts'
+
+import { eventEncoder } from './events.ts'
+
+/** After how long of waiting for another process to say that it waits, in ms. */
+const patience = 10_000
+
+const directoryMode = 0o711
+const fileMode = 0o644
+
+/** The metadata of the daemon, in `meta.db`. */
+export const metadataPlugin = definePlugin({
+  type: MetadataPlugin,
+  id: 'bolt',
+  requires: { content: ContentPlugin, snapshotters: each(SnapshotPlugin), events: EventPlugin },
+  config: {
+    /** `shared`: naming the digest of a blob is enough to have it; `isolated`: it must be sent. */
+    contentSharingPolicy: 'shared',
+    /** Acknowledge writes before they are durable. Faster, and a power cut can lose the file. */
+    noSync: false,
+  },
+  async init({ ctx, config, rootDir, meta, deps }): Promise<Metadata> {
+    const policy = policyOf(config.contentSharingPolicy)
+    meta.exports['policy'] = policy
+    ctx.log.info('metadata content store policy set', { policy })
+    if (config.noSync) ctx.log.warn('using async mode for boltdb')
+    const path = join(rootDir, 'meta.db')
+    meta.exports['path'] = path
+    await mkdir(rootDir, { recursive: true, mode: directoryMode })
+    await using scope = new AsyncDisposableStack()
+    const database = scope.use(await open(ctx, path, config.noSync))
+    const { content, snapshotters, events: publisher } = deps
+    const options = { database, content, snapshotters, publisher, events: eventEncoder, policy }
+    const metadata = await openMetadata(ctx, options)
+    scope.move()
+    return metadata
+  },
+})
+
+function policyOf(text: string): 'shared' | 'isolated' {
+  if (text === 'shared' || text === 'isolated') return text
+  throw invalidArgument(`unknown policy: ${text}`)
+}
+
+async function open(ctx: Context, path: string, noSync: boolean): Promise<Database> {
+  using _waiting = setTimeout(() => {
+    ctx.log.warn('waiting for response from boltdb open', { path })
+  }, patience)
+  return await openDatabase(path, { signal: ctx.signal, mode: fileMode, noSync, lock: tryLock })
+}
