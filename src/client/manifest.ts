@@ -1,0 +1,85 @@
+import { readBlob } from '#core/content/read-blob.ts'
+import type { Context } from '#core/context.ts'
+import type { Descriptor } from '#core/images/images.ts'
+import { invalidArgument, notFound } from '#lib/errors/errors.ts'
+
+import {
+  type ImageConfig,
+  type Manifest,
+  type ManifestEntry,
+  isIndex,
+  isManifest,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+} from './oci.ts'
+import { type Platform, runsOn } from './platform.ts'
+import type { Session } from './session.ts'
+
+/** More than any real index, manifest or config has, in bytes. */
+const maxJsonBytes = 16 << 20
+/** How deep indexes may lie in indexes. */
+const maxDepth = 4
+
+/** An image for one platform. */
+export interface ResolvedImage {
+  readonly manifest: Manifest
+  readonly config: ImageConfig
+}
+
+type Content = Pick<Session['content'], 'reader'>
+
+/**
+ * The manifest and config of `target` for `platform`.
+ *
+ * @throws `not_found` when there is none for it, or content is missing; `invalid_argument` for what
+ * is no image.
+ */
+export async function resolveImage(
+  ctx: Context,
+  content: Content,
+  target: Descriptor,
+  platform: Platform,
+): Promise<ResolvedImage> {
+  const { digest } = await findManifest(ctx, content, target, platform)
+  const manifest = parseManifest(await readBlob(ctx, content, digest, maxJsonBytes))
+  const config = parseConfig(await readBlob(ctx, content, manifest.config.digest, maxJsonBytes))
+  if (config.diffIds.length === manifest.layers.length) return { manifest, config }
+  throw invalidArgument(
+    `mismatched image rootfs and manifest layers of ${digest}: ${config.diffIds.length} and ${manifest.layers.length}`,
+  )
+}
+
+/** What `descriptor` refers to, as far as it must be kept with it; nothing for other types. */
+export async function childrenOf(
+  ctx: Context,
+  content: Content,
+  { mediaType, digest }: Descriptor,
+): Promise<readonly ManifestEntry[]> {
+  if (!isIndex(mediaType) && !isManifest(mediaType)) return []
+  const bytes = await readBlob(ctx, content, digest, maxJsonBytes)
+  if (isIndex(mediaType)) return parseIndex(bytes)
+  const { config, layers } = parseManifest(bytes)
+  return [config, ...layers]
+}
+
+async function findManifest(
+  ctx: Context,
+  content: Content,
+  target: Descriptor,
+  platform: Platform,
+): Promise<Descriptor> {
+  let next: Descriptor = target
+  for (let depth = 0; depth < maxDepth; depth++) {
+    if (isManifest(next.mediaType)) return next
+    if (!isIndex(next.mediaType)) {
+      throw invalidArgument(`unexpected media type ${next.mediaType} for ${next.digest}`)
+    }
+    const entries = parseIndex(await readBlob(ctx, content, next.digest, maxJsonBytes))
+    const match = entries.find((entry) => runsOn(entry.platform, platform))
+    const { os, architecture } = platform
+    if (!match) throw notFound(`no match for platform ${os}/${architecture} in ${next.digest}`)
+    next = match
+  }
+  throw invalidArgument(`indexes of ${target.digest} are nested deeper than ${maxDepth}`)
+}
