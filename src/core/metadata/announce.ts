@@ -10,11 +10,11 @@ export interface Announcement {
 
 /**
  * Builds the events that metadata itself publishes. The services publish the others: those of
- * namespaces and containers, and of images that a client creates, updates or deletes.
+ * namespaces and containers, of images that a client creates, updates or deletes, and of blobs that
+ * one deletes.
  */
 export interface EventEncoder {
   contentCreated(content: { readonly digest: string; readonly size: number }): Announcement
-  contentDeleted(content: { readonly digest: string }): Announcement
   imageDeleted(image: { readonly name: string }): Announcement
   snapshotPrepared(snapshot: {
     readonly key: string

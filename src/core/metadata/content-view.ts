@@ -106,6 +106,7 @@ export class ContentView implements Store {
   /** Deletes the record; the blob itself goes with the next collection, if nobody else has it. */
   async delete(ctx: Context, digest: string): Promise<void> {
     const ns = namespaceOf(ctx)
+    parseDigest(digest)
     await this.#records.update(ctx, (tx) => {
       const blobs = find(tx, blobsOf(ns))
       if (!blobs || !find(blobs, [digest])) throw missing(digest)
@@ -113,7 +114,6 @@ export class ContentView implements Store {
       removeFromLease(tx, ctx, ['content'], digest)
       this.#records.markDeleted('content')
     })
-    this.#options.announcer.announce(ctx, (encode) => encode.contentDeleted({ digest }))
   }
 
   async reader(ctx: Context, digest: string): Promise<Reader> {

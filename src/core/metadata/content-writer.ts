@@ -64,7 +64,8 @@ export class NamespacedWriter implements Writer {
     const inside = withNamespace(ctx, ns)
     checkLabels('info.Labels', options.labels ?? {})
     using _ref = await backend.ingests.lock(ingestLock(name), ctx)
-    const digest = this.digest()
+    // The one that is expected may be of another algorithm than what was counted along.
+    const digest = options.expected || this.digest()
     using _blob = await backend.blobs.lock(digest, ctx)
     const size = await this.#commitBackend(ctx, digest, options)
     const isNew = await this.#settle(inside, { digest, size, labels: options.labels ?? {} })
@@ -76,7 +77,7 @@ export class NamespacedWriter implements Writer {
   /** Ends the upload in the backend; the size of the blob. */
   async #commitBackend(ctx: Context, digest: string, options: CommitOptions): Promise<number> {
     const { size = 0, expected = '' } = options
-    const { ref, total, backend } = this.#options
+    const { ref, total, blob, backend } = this.#options
     const actual = this.#inner ? this.#inner.status().offset : total
     if (size !== 0 && size !== actual) {
       throw failedPrecondition(`${quote(ref)} failed size validation: ${actual} != ${size}`)
@@ -85,7 +86,7 @@ export class NamespacedWriter implements Writer {
       await committed(this.#inner.commit(ctx, { size: actual, expected }))
       return actual
     }
-    if (expected !== '' && expected !== digest) {
+    if (expected !== '' && expected !== blob) {
       throw failedPrecondition(`${quote(ref)} unexpected digest`)
     }
     // Should the upload have expired meanwhile, the blob may be gone.

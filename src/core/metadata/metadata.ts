@@ -13,9 +13,9 @@ import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
  * `content` and `snapshotters` are each namespace's view of the backends: names, labels and leases
  * are kept here, bytes there. Every method needs `ctx.namespace`, except those of `namespaces`.
  *
- * It publishes `/content/create`, `/content/delete`, `/snapshot/prepare`, `/snapshot/commit` and
- * `/snapshot/remove`, and for images that the collector removes `/images/delete`. All other events
- * of namespaces, containers and images are published by their services.
+ * It publishes `/content/create`, `/snapshot/prepare`, `/snapshot/commit` and `/snapshot/remove`,
+ * and for images that the collector removes `/images/delete`. All other events of namespaces,
+ * containers, images and content are published by their services.
  */
 export interface Metadata extends AsyncDisposable {
   readonly namespaces: NamespaceStore

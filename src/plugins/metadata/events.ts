@@ -1,19 +1,19 @@
-import { type DescMessage, type MessageInitShape, create, toBinary } from '@bufbuild/protobuf'
+import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf'
 
 import type { Announcement, EventEncoder } from '#core/metadata/announce.ts'
-import { ContentCreateSchema, ContentDeleteSchema } from '#gen/events/content_pb.ts'
+import { ContentCreateSchema } from '#gen/events/content_pb.ts'
 import { ImageDeleteSchema } from '#gen/events/image_pb.ts'
 import {
   SnapshotCommitSchema,
   SnapshotPrepareSchema,
   SnapshotRemoveSchema,
 } from '#gen/events/snapshot_pb.ts'
+import { pack } from '#proxy/convert/pack.ts'
 
 /** The events of metadata as containerd's messages. Source: upstream `api/events`. */
 export const eventEncoder: EventEncoder = {
   contentCreated: ({ digest, size }) =>
     announcement('/content/create', ContentCreateSchema, { digest, size: BigInt(size) }),
-  contentDeleted: (content) => announcement('/content/delete', ContentDeleteSchema, content),
   imageDeleted: (image) => announcement('/images/delete', ImageDeleteSchema, image),
   snapshotPrepared: (snapshot) =>
     announcement('/snapshot/prepare', SnapshotPrepareSchema, snapshot),
@@ -21,11 +21,8 @@ export const eventEncoder: EventEncoder = {
   snapshotRemoved: (snapshot) => announcement('/snapshot/remove', SnapshotRemoveSchema, snapshot),
 }
 
-function announcement<S extends DescMessage>(
+const announcement = <S extends DescMessage>(
   topic: string,
   schema: S,
   init: MessageInitShape<S>,
-): Announcement {
-  const value = toBinary(schema, create(schema, init))
-  return { topic, event: { typeUrl: schema.typeName, value } }
-}
+): Announcement => ({ topic, event: pack(schema, init) })

@@ -1,10 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import type { Context } from '#core/context.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { openMetadata } from '#core/metadata/open.ts'
-import type { Database } from '#lib/bolt/database.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
@@ -13,8 +11,8 @@ import { tryLock } from '#sys/flock.ts'
 
 import { eventEncoder } from './events.ts'
 
-/** After how long of waiting for another process to say that it waits, in ms. */
-const patience = 10_000
+/** How long another daemon may take to let go of the file, in ms: two on one root is an error. */
+const lockTimeoutMs = 1000
 
 const directoryMode = 0o711
 const fileMode = 0o644
@@ -39,7 +37,11 @@ export const metadataPlugin = definePlugin({
     meta.exports['path'] = path
     await mkdir(rootDir, { recursive: true, mode: directoryMode })
     await using scope = new AsyncDisposableStack()
-    const database = scope.use(await open(ctx, path, config.noSync))
+    const { noSync } = config
+    const { signal } = ctx
+    const database = scope.use(
+      await openDatabase(path, { signal, lockTimeoutMs, mode: fileMode, noSync, lock: tryLock }),
+    )
     const { content, snapshotters, events: publisher } = deps
     const options = { database, content, snapshotters, publisher, events: eventEncoder, policy }
     const metadata = await openMetadata(ctx, options)
@@ -51,11 +53,4 @@ export const metadataPlugin = definePlugin({
 function policyOf(text: string): 'shared' | 'isolated' {
   if (text === 'shared' || text === 'isolated') return text
   throw invalidArgument(`unknown policy: ${text}`)
-}
-
-async function open(ctx: Context, path: string, noSync: boolean): Promise<Database> {
-  using _waiting = setTimeout(() => {
-    ctx.log.warn('waiting for response from boltdb open', { path })
-  }, patience)
-  return await openDatabase(path, { signal: ctx.signal, mode: fileMode, noSync, lock: tryLock })
 }

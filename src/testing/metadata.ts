@@ -1,0 +1,58 @@
+import { join } from 'node:path'
+
+import type { Any } from '#core/any/any.ts'
+import type { Context } from '#core/context.ts'
+import type { Metadata } from '#core/metadata/metadata.ts'
+import { openMetadata } from '#core/metadata/open.ts'
+import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
+import { openDatabase } from '#lib/bolt/open.ts'
+import { LocalStore } from '#plugins/content/local/local-store.ts'
+import { eventEncoder } from '#plugins/metadata/events.ts'
+
+/** Metadata on a real database and a real content store, with what it published. */
+export interface TestMetadata extends AsyncDisposable {
+  readonly metadata: Metadata
+  readonly content: LocalStore
+  readonly events: readonly Published[]
+}
+
+interface Published {
+  readonly namespace: string | undefined
+  readonly topic: string
+  readonly event: Any
+}
+
+interface TestMetadataOptions {
+  readonly policy?: 'shared' | 'isolated'
+  readonly snapshotters?: ReadonlyMap<string, Snapshotter>
+}
+
+/** Opens the metadata in `root`, and makes it if there is none. */
+export async function testMetadata(
+  ctx: Context,
+  root: string,
+  { policy = 'shared', snapshotters = new Map() }: TestMetadataOptions = {},
+): Promise<TestMetadata> {
+  const content = LocalStore.open(ctx, join(root, 'content'))
+  const database = await openDatabase(join(root, 'meta.db'))
+  const events: Published[] = []
+  const metadata = await openMetadata(ctx, {
+    database,
+    content,
+    snapshotters,
+    policy,
+    events: eventEncoder,
+    publisher: {
+      publish: ({ namespace }, topic, event) => void events.push({ namespace, topic, event }),
+    },
+  })
+  return {
+    metadata,
+    content,
+    events,
+    async [Symbol.asyncDispose]() {
+      await metadata[Symbol.asyncDispose]()
+      for (const snapshotter of snapshotters.values()) await snapshotter[Symbol.asyncDispose]()
+    },
+  }
+}
