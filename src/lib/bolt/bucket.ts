@@ -49,7 +49,7 @@ export class Reader implements ReadBucket {
 
   entries(from?: Key): Iterable<Entry> {
     check(this.#scope)
-    return entriesOf(this.#pager, this.#scope, this.#tree, from)
+    return entriesOf(this.#pager, this.#scope, () => this.#tree, from)
   }
 }
 
@@ -97,7 +97,7 @@ export class Writer implements Bucket {
 
   entries(from?: Key): Iterable<Entry> {
     this.#check()
-    return entriesOf(this.#tx.pager, this.#scope, this.#tree, from)
+    return entriesOf(this.#tx.pager, this.#scope, () => this.#tree, from)
   }
 
   put(key: Key, value: Uint8Array | string): void {
@@ -213,9 +213,10 @@ const quote = (key: Buffer) => JSON.stringify(key.toString())
 
 const incompatible = (key: Buffer) => invalidArgument(`incompatible value at ${quote(key)}`)
 
-function* entriesOf(pager: Pager, scope: Scope, tree: Tree, from?: Key): Generator<Entry> {
+/** The pairs of what `tree` gives when the first is asked for. */
+function* entriesOf(pager: Pager, scope: Scope, tree: () => Tree, from?: Key): Generator<Entry> {
   check(scope)
-  for (const item of walk(pager, tree.root, from === undefined ? undefined : asBuffer(from))) {
+  for (const item of walk(pager, tree().root, from === undefined ? undefined : asBuffer(from))) {
     yield { key: item.key, value: valueOf(item) }
     check(scope)
   }

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { hasCode } from '#lib/errors/errors.ts'
-import { MemoryFile } from '#testing/memory-file.ts'
+import { afterKill, MemoryFile } from '#testing/memory-file.ts'
+import { random } from '#testing/random.ts'
 
 import type { Bucket, Database, Key, ReadBucket } from './database.ts'
 import { openDatabase, openFile } from './open.ts'
@@ -218,6 +219,48 @@ test('what is put may change afterwards', async () => {
   )
   await update
   assert.equal(String(db.view((tx) => tx.bucket('b')?.get('key'))), 'value')
+})
+
+test('one update may add and take away very much', async () => {
+  const file = new MemoryFile()
+  const expected = new Set<string>()
+  {
+    await using db = await openFile(file, {})
+    const rand = random(3)
+    const add = (b: Bucket, set: Set<string>) => {
+      for (let i = 0; i < 20_000; i++) {
+        const key = `key-${rand(1_000_000)}`
+        b.put(key, 'value')
+        set.add(key)
+      }
+    }
+    await db.update(inBucket((b) => add(b, expected)))
+    const undone = db.update(
+      inBucket((b) => {
+        add(b, new Set())
+        throw new Error('undone')
+      }),
+    )
+    const thinned = db.update(
+      inBucket((b) => {
+        for (const [i, key] of [...expected].entries()) {
+          if (i % 50 === 0) continue
+          b.delete(key)
+          expected.delete(key)
+        }
+      }),
+    )
+    await Promise.all([assert.rejects(undone, /undone/), thinned])
+    assert.deepEqual(
+      db.view((tx) => keys(tx.bucket('b'))),
+      [...expected].toSorted(),
+    )
+  }
+  await using db = await openFile(new MemoryFile(afterKill(file.steps)), {})
+  assert.deepEqual(
+    db.view((tx) => keys(tx.bucket('b'))),
+    [...expected].toSorted(),
+  )
 })
 
 test('entries start at the first key that is not below `from`', async () => {

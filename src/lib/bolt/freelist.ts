@@ -103,7 +103,7 @@ async function scan(pager: Pager, meta: Meta): Promise<Freelist> {
   const inUse = new Uint8Array(meta.highWater)
   let seen = 0
   const root = { epoch: 0, root: meta.root, sequence: meta.sequence }
-  for (const page of pagesOf(pager, root)) {
+  for (const page of pagesOf(pager, root, meta.highWater)) {
     for (let id = page.id; id < page.id + page.span; id++) {
       if (id >= meta.highWater) throw pager.damaged(`page ${id} is beyond the last one`)
       if (inUse[id] === 1) throw pager.damaged(`page ${id} is used twice`)

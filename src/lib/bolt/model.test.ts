@@ -93,7 +93,7 @@ const sorted = (model: Model): Model => ({
   ),
 })
 
-const histories = Number(process.env['SOAK'] ?? 6)
+const histories = Number(process.env['SOAK'] ?? 4)
 
 for (let seed = 1; seed <= histories; seed++) {
   test(`a random history leaves what a plain map holds (seed ${seed})`, async () => {
@@ -102,10 +102,10 @@ for (let seed = 1; seed <= histories; seed++) {
     const rand = random(seed)
     let model = emptyModel()
     try {
-      for (let round = 0; round < 8; round++) {
+      for (let round = 0; round < 5; round++) {
         await using db = await openDatabase(path, { noSync: true, cacheBytes: 64 * 1024 })
         assert.deepEqual(db.view(snapshot), sorted(model))
-        for (let commit = 0; commit < 30; commit++) {
+        for (let commit = 0; commit < 20; commit++) {
           const updates: Promise<unknown>[] = []
           for (let n = rand(4); n >= 0; n--) {
             const fails = rand(5) === 0

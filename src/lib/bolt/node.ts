@@ -65,8 +65,8 @@ export class LeafNode {
 export class BranchNode {
   readonly leaf = false
   readonly epoch: number
-  readonly keys: Buffer[]
-  readonly children: Ref[]
+  keys: Buffer[]
+  children: Ref[]
 
   constructor(epoch: number, keys: Buffer[], children: Ref[]) {
     this.epoch = epoch

@@ -114,8 +114,9 @@ export function parsePage(id: number, buf: Buffer): Page {
 
 function isSound(buf: Buffer, leaf: boolean): boolean {
   const end = buf.length
-  const elementsEnd = pageHeaderSize + buf.readUInt16LE(10) * elementSize
-  if (elementsEnd > end) return false
+  const count = buf.readUInt16LE(10)
+  const elementsEnd = pageHeaderSize + count * elementSize
+  if (elementsEnd > end || (count === 0 && !leaf)) return false
   for (let at = pageHeaderSize; at < elementsEnd; at += elementSize) {
     const second = buf.readUInt32LE(at + 4)
     const size = leaf

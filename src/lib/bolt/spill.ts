@@ -93,8 +93,8 @@ class Spiller {
     }
     for (const child of node.children) if (isNode(child)) this.#settle(child)
     const parts = this.#joinSmall(node).flatMap((child) => this.#cut(child))
-    node.keys.splice(0, node.keys.length, ...parts.map((part) => part.key))
-    node.children.splice(0, node.children.length, ...parts.map((part) => part.ref))
+    node.keys = parts.map((part) => part.key)
+    node.children = parts.map((part) => part.ref)
   }
 
   /** The children of `branch` without the empty ones, the small ones joined with a neighbour. */

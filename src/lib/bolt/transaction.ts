@@ -2,11 +2,11 @@ import { lowerBound } from './bytes.ts'
 import type { Freed } from './freelist.ts'
 import type { Meta } from './meta.ts'
 import {
-  type BranchNode,
+  BranchNode,
   childIndex,
   copyNode,
   type Item,
-  type LeafNode,
+  LeafNode,
   type Node,
   nodeOf,
   type Tree,
@@ -22,11 +22,13 @@ export class Transaction {
   readonly pager: Pager
   readonly base: Tree
   root: Tree
+  readonly #highWater: number
   #epoch = 0
   readonly #freed: Freed[] = []
 
   constructor(pager: Pager, meta: Meta) {
     this.pager = pager
+    this.#highWater = meta.highWater
     this.base = { epoch: 0, root: meta.root, sequence: meta.sequence }
     this.root = this.base
   }
@@ -70,8 +72,9 @@ export class Transaction {
 
   /** Puts `item` into a tree of this epoch, in place of what has its key. */
   set(tree: Tree, item: Item): void {
-    const { leaf, index, found } = this.#seek(tree, item.key)
+    const { leaf, index, found, path } = this.#seek(tree, item.key)
     leaf.items.splice(index, found ? 1 : 0, item)
+    if (leaf.count > maxElements) this.#halve(tree, leaf, path)
   }
 
   /** Takes the pair of `key` out of a tree of this epoch, if it is there. */
@@ -82,7 +85,7 @@ export class Transaction {
 
   /** Gives up every page of `tree`, nested buckets included. */
   release(tree: Tree): void {
-    for (const page of pagesOf(this.pager, tree)) {
+    for (const page of pagesOf(this.pager, tree, this.#highWater)) {
       this.#freed.push({ start: page.id, span: page.span })
     }
   }
@@ -93,17 +96,61 @@ export class Transaction {
   }
 
   /** Owns the nodes from the root of `tree` to where `key` is or would be. */
-  #seek(tree: Tree, key: Buffer): { leaf: LeafNode; index: number; found: boolean } {
+  #seek(tree: Tree, key: Buffer): Place {
     let node = this.own(tree.root)
     tree.root = node
+    const path: Step[] = []
     while (!node.leaf) {
       const branch: BranchNode = node
       const at = childIndex(branch, key)
       node = this.own(branch.childAt(at))
       branch.children[at] = node
+      path.push({ branch, at })
     }
     const leaf = node
     const index = lowerBound(leaf.count, (i) => leaf.keyAt(i), key)
-    return { leaf, index, found: index < leaf.count && leaf.keyAt(index).equals(key) }
+    const found = index < leaf.count && leaf.keyAt(index).equals(key)
+    return { leaf, index, found, path }
   }
+
+  /** Cuts a node with many elements in two, and the branches above it that get many by that. */
+  #halve(tree: Tree, large: Node, path: readonly Step[]): void {
+    let left = large
+    for (const { branch, at } of path.toReversed()) {
+      const right = splitOff(left)
+      branch.keys.splice(at + 1, 0, right.keyAt(0))
+      branch.children.splice(at + 1, 0, right)
+      if (branch.count <= maxElements) return
+      left = branch
+    }
+    const right = splitOff(left)
+    tree.root = new BranchNode(this.#epoch, [left.keyAt(0), right.keyAt(0)], [left, right])
+  }
+}
+
+/**
+ * How many elements a node in memory may have. Pages come out of nodes of any size, but adding to
+ * long lists is slow.
+ */
+const maxElements = 512
+
+/** A branch on the way to a leaf, and which of its children the way takes. */
+interface Step {
+  readonly branch: BranchNode
+  readonly at: number
+}
+
+/** Where in a tree a key is or would be. */
+interface Place {
+  readonly leaf: LeafNode
+  readonly index: number
+  readonly found: boolean
+  readonly path: readonly Step[]
+}
+
+/** Takes the second half of `node` out of it. */
+function splitOff(node: Node): Node {
+  const half = node.count >>> 1
+  if (node.leaf) return new LeafNode(node.epoch, node.items.splice(half))
+  return new BranchNode(node.epoch, node.keys.splice(half), node.children.splice(half))
 }

@@ -41,12 +41,20 @@ export function* walk(pager: Pager, ref: Ref, from?: Buffer, depth = 0): Generat
   }
 }
 
-/** Every page under `tree` that takes room in the file, nested buckets included. */
-export function* pagesOf(pager: Pager, tree: Tree): Generator<Page> {
+/**
+ * Every page under `tree` that takes room in the file, nested buckets included.
+ *
+ * @throws `data_loss` when there are more than `limit`, which is more than the file has.
+ */
+export function* pagesOf(pager: Pager, tree: Tree, limit: number): Generator<Page> {
   const stack: Ref[] = [tree.root]
+  let left = limit
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
     const block = resolve(pager, next)
-    if ('buf' in block && block.id !== 0) yield block
+    if ('buf' in block && block.id !== 0) {
+      if (left-- === 0) throw looped()
+      yield block
+    }
     for (let i = 0; i < block.count; i++) {
       if (!block.leaf) stack.push(block.childAt(i))
       else if (block.isBucketAt(i)) stack.push(treeOf(block.itemAt(i)).root)
@@ -62,7 +70,9 @@ export function treeOf(item: Item): Tree {
   const root = readUint64(value, 0)
   const sequence = value.readBigUInt64LE(8)
   if (root !== 0) return { epoch: 0, root, sequence }
-  return { epoch: 0, root: parsePage(0, value.subarray(bucketHeaderSize)), sequence }
+  const inline = parsePage(0, value.subarray(bucketHeaderSize))
+  if (!inline.leaf) throw dataLoss('an inline bucket is no leaf')
+  return { epoch: 0, root: inline, sequence }
 }
 
 /** The value that stands for a nested bucket in its parent's leaf. */
