@@ -1,0 +1,25 @@
+import { definePlugin } from '#plugin/plugin.ts'
+import { SnapshotPlugin } from '#plugins/types.ts'
+
+import { NativeSnapshotter } from './native.ts'
+
+/** `[plugins."io.containerd.snapshotter.v1.native"]` in config.toml. */
+export interface NativeConfig {
+  /** Where snapshots live; empty for the plugin's own root directory. */
+  readonly rootPath: string
+}
+
+const defaults: NativeConfig = { rootPath: '' }
+
+export const nativePlugin = definePlugin({
+  type: SnapshotPlugin,
+  id: 'native',
+  config: defaults,
+
+  async init({ ctx, config, rootDir, meta }) {
+    const root = config.rootPath || rootDir
+    meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    meta.exports['root'] = root
+    return await NativeSnapshotter.open(ctx, root)
+  },
+})

@@ -1,0 +1,194 @@
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+
+import type { Context } from '#core/context.ts'
+import type { Mount } from '#core/mount/mount.ts'
+import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
+import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/storage/storage.ts'
+import { openDatabase } from '#lib/bolt/open.ts'
+import { unimplemented } from '#lib/errors/errors.ts'
+import { diskUsage } from '#lib/fs/disk-usage.ts'
+import { tryLock } from '#sys/flock.ts'
+
+import { snapshotMounts, upperDir, workDir } from './mounts.ts'
+import { overlayOptions } from './probe.ts'
+
+/** How a snapshotter behaves. */
+export interface OverlayOptions {
+  /** Leave directories of removed snapshots to `cleanup`. */
+  readonly asyncRemove: boolean
+  /** Show each snapshot's upper directory as a label. */
+  readonly upperdirLabel: boolean
+  /** Added to overlay mounts, with what the kernel needs; bind mounts do not get them. */
+  readonly mountOptions: readonly string[]
+}
+
+const upperdirKey = 'containerd.io/snapshot/overlay.upperdir'
+const idMappingKeys = ['containerd.io/snapshot/uidmapping', 'containerd.io/snapshot/gidmapping']
+
+/** How long another process may take to close the database, in ms. */
+const lockTimeoutMs = 1000
+
+/**
+ * Snapshots by overlayfs: each keeps what it changes, and mounts put the layers on one another.
+ *
+ *     snapshots/<id>/fs        what the snapshot has, or changes of its parent
+ *     snapshots/<id>/work      overlayfs's scratch space; of active snapshots only
+ */
+export class OverlaySnapshotter implements Snapshotter {
+  readonly #store: MetaStore
+  readonly #dirs: SnapshotDirs
+  readonly #options: OverlayOptions
+
+  private constructor(store: MetaStore, dirs: SnapshotDirs, options: OverlayOptions) {
+    this.#store = store
+    this.#dirs = dirs
+    this.#options = options
+  }
+
+  /** Opens the snapshots in `root`, which is made when it is missing. */
+  static async open(
+    ctx: Context,
+    root: string,
+    options: OverlayOptions,
+  ): Promise<OverlaySnapshotter> {
+    const dirs = new SnapshotDirs(root)
+    const mountOptions = overlayOptions(root, options.mountOptions)
+    const { signal } = ctx
+    const db = await openDatabase(join(root, 'metadata.db'), {
+      signal,
+      lock: tryLock,
+      lockTimeoutMs,
+    })
+    return new OverlaySnapshotter(new MetaStore(db), dirs, { ...options, mountOptions })
+  }
+
+  async stat(ctx: Context, key: string): Promise<Info> {
+    ctx.signal.throwIfAborted()
+    return await Promise.try(() => this.#shown(this.#store.info(key)))
+  }
+
+  async update(
+    ctx: Context,
+    info: Pick<Info, 'name' | 'labels'>,
+    paths: readonly string[],
+  ): Promise<Info> {
+    return this.#shown(await this.#store.update(ctx, info, paths))
+  }
+
+  async usage(ctx: Context, key: string): Promise<Usage> {
+    ctx.signal.throwIfAborted()
+    const { id, info, usage } = this.#store.info(key)
+    return info.kind === 'active' ? await diskUsage(this.#upper(id), ctx) : usage
+  }
+
+  async mounts(ctx: Context, key: string): Promise<readonly Mount[]> {
+    ctx.signal.throwIfAborted()
+    return await Promise.try(() => this.#mounts(this.#active(key)))
+  }
+
+  async prepare(
+    ctx: Context,
+    key: string,
+    parent: string,
+    options: SnapshotOptions = {},
+  ): Promise<readonly Mount[]> {
+    return await this.#create(ctx, { kind: 'active', key, parent, labels: options.labels })
+  }
+
+  async view(
+    ctx: Context,
+    key: string,
+    parent: string,
+    options: SnapshotOptions = {},
+  ): Promise<readonly Mount[]> {
+    return await this.#create(ctx, { kind: 'view', key, parent, labels: options.labels })
+  }
+
+  async commit(
+    ctx: Context,
+    name: string,
+    key: string,
+    options: SnapshotOptions = {},
+  ): Promise<void> {
+    ctx.signal.throwIfAborted()
+    const measure = async (id: string): Promise<Usage> => await diskUsage(this.#upper(id), ctx)
+    await this.#store.commit(ctx, { name, key }, options, measure)
+  }
+
+  async remove(ctx: Context, key: string): Promise<void> {
+    const { asyncRemove } = this.#options
+    const garbage = await this.#store.remove(ctx, key, (removal) =>
+      asyncRemove ? [] : this.#dirs.garbage(removal.used()),
+    )
+    await this.#dirs.remove(ctx, garbage)
+  }
+
+  async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
+    for (const snapshot of this.#store.list(filters)) {
+      ctx.signal.throwIfAborted()
+      yield await Promise.resolve(this.#shown(snapshot))
+    }
+  }
+
+  async cleanup(ctx: Context): Promise<void> {
+    const garbage = await this.#store.withUsedIds(ctx, (used) => this.#dirs.garbage(used))
+    await this.#dirs.remove(ctx, garbage)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store[Symbol.asyncDispose]()
+  }
+
+  async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
+    ctx.signal.throwIfAborted()
+    const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
+    if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
+    const snapshot = await this.#store.create(ctx, options, (created) => this.#makeDirs(created))
+    return this.#mounts(snapshot)
+  }
+
+  /** Makes the directories of a new snapshot: some 100 µs, inside the transaction. */
+  #makeDirs({ id, info, parentIds }: Snapshot): void {
+    using temporary = this.#dirs.make()
+    const upper = upperDir(temporary.path)
+    makeDir(upper, 0o755)
+    if (info.kind === 'active') makeDir(workDir(temporary.path), 0o711)
+    const [parent] = parentIds
+    if (parent !== undefined) {
+      const { uid, gid } = fs.statSync(this.#upper(parent))
+      fs.lchownSync(upper, uid, gid)
+    }
+    this.#dirs.place(temporary.path, id)
+  }
+
+  #active(key: string): Snapshot {
+    try {
+      return this.#store.snapshot(key)
+    } catch (err) {
+      throw new Error('failed to get active mount', { cause: err })
+    }
+  }
+
+  #mounts(snapshot: Snapshot): readonly Mount[] {
+    const dirOf = (id: string): string => this.#dirs.of(id)
+    return snapshotMounts({ snapshot, dirOf, options: this.#options.mountOptions })
+  }
+
+  #shown({ id, info }: StoredSnapshot): Info {
+    if (!this.#options.upperdirLabel) return info
+    return { ...info, labels: { ...info.labels, [upperdirKey]: this.#upper(id) } }
+  }
+
+  #upper(id: string): string {
+    return upperDir(this.#dirs.of(id))
+  }
+}
+
+/** Makes a directory with exactly this mode, whatever the umask. */
+function makeDir(path: string, mode: number): void {
+  fs.mkdirSync(path)
+  fs.chmodSync(path, mode)
+}

@@ -1,0 +1,45 @@
+import { definePlugin } from '#plugin/plugin.ts'
+import { SnapshotPlugin } from '#plugins/types.ts'
+
+import { OverlaySnapshotter } from './overlay.ts'
+
+/** `[plugins."io.containerd.snapshotter.v1.overlayfs"]` in config.toml. */
+export interface OverlayConfig {
+  /** Where snapshots live; empty for the plugin's own root directory. */
+  readonly rootPath: string
+  /** Show each snapshot's upper directory as a label. */
+  readonly upperdirLabel: boolean
+  /** Delete directories inside `remove` instead of leaving them to the collector. */
+  readonly syncRemove: boolean
+  /** Chown a whole tree when the kernel cannot id-map it. Slow, and doubles the disk it uses. */
+  readonly slowChown: boolean
+  /** Added to overlay mounts; bind mounts do not get them. */
+  readonly mountOptions: readonly string[]
+}
+
+const defaults: OverlayConfig = {
+  rootPath: '',
+  upperdirLabel: false,
+  syncRemove: false,
+  slowChown: false,
+  mountOptions: [],
+}
+
+export const overlayPlugin = definePlugin({
+  type: SnapshotPlugin,
+  id: 'overlayfs',
+  config: defaults,
+
+  async init({ ctx, config, rootDir, meta }) {
+    const root = config.rootPath || rootDir
+    meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    meta.exports['root'] = root
+    if (!config.slowChown) meta.capabilities.push('only-remap-ids')
+
+    return await OverlaySnapshotter.open(ctx, root, {
+      asyncRemove: !config.syncRemove,
+      upperdirLabel: config.upperdirLabel,
+      mountOptions: config.mountOptions,
+    })
+  },
+})
