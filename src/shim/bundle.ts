@@ -1,0 +1,101 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { isErrno } from '#sys/errno.ts'
+
+/**
+ * What a shim keeps in a bundle for whoever comes after it. Source: upstream `runc/container.go`.
+ *
+ *     init.pid       written by the OCI runtime
+ *     <exec>.pid     likewise, for an exec
+ *     options.json   the runtime options
+ *     runtime        the name of the OCI runtime, empty for runc
+ *     log.json       the log of the OCI runtime
+ *     address        the socket of the shim host
+ */
+export interface RuntimeOptions {
+  readonly noPivotRoot: boolean
+  readonly noNewKeyring: boolean
+  readonly binaryName: string
+  /** Below which directory the OCI runtime keeps its state, per namespace. */
+  readonly root: string
+  readonly systemdCgroup: boolean
+}
+
+/** Where upstream's shim has the state of the OCI runtime, whatever the daemon's own state. */
+const defaultRoot = '/run/containerd/runc'
+
+/** The options that hold when the client gave none; `WHARF_RUNC_ROOT` moves the root. */
+export const defaultOptions = (env: NodeJS.ProcessEnv): RuntimeOptions => ({
+  noPivotRoot: false,
+  noNewKeyring: false,
+  binaryName: '',
+  root: env['WHARF_RUNC_ROOT'] || defaultRoot,
+  systemdCgroup: false,
+})
+
+/** Go leaves out what is empty, and reads the names of the protobuf fields. */
+interface StoredOptions {
+  readonly no_pivot_root?: boolean
+  readonly no_new_keyring?: boolean
+  readonly binary_name?: string
+  readonly root?: string
+  readonly systemd_cgroup?: boolean
+}
+
+/** Records the options a container is made with. */
+export function writeOptions(bundle: string, options: RuntimeOptions): void {
+  const stored: StoredOptions = {
+    ...(options.noPivotRoot ? { no_pivot_root: true } : {}),
+    ...(options.noNewKeyring ? { no_new_keyring: true } : {}),
+    ...(options.binaryName ? { binary_name: options.binaryName } : {}),
+    root: options.root,
+    ...(options.systemdCgroup ? { systemd_cgroup: true } : {}),
+  }
+  writeFileSync(join(bundle, 'options.json'), JSON.stringify(stored), { mode: 0o600 })
+  writeFileSync(join(bundle, 'runtime'), options.binaryName, { mode: 0o600 })
+}
+
+/** The options of a container, also one that another shim made; defaults when there are none. */
+export function readOptions(bundle: string, env: NodeJS.ProcessEnv): RuntimeOptions {
+  const stored: StoredOptions = JSON.parse(readText(join(bundle, 'options.json')) || '{}')
+  const defaults = defaultOptions(env)
+  return {
+    noPivotRoot: stored.no_pivot_root ?? false,
+    noNewKeyring: stored.no_new_keyring ?? false,
+    binaryName: stored.binary_name || readText(join(bundle, 'runtime')),
+    root: stored.root || defaults.root,
+    systemdCgroup: stored.systemd_cgroup ?? false,
+  }
+}
+
+/** The pid in a file the OCI runtime wrote; 0 when there is none. */
+export const readPid = (path: string): number => Number(readText(path)) || 0
+
+export const initPidFile = (bundle: string): string => join(bundle, 'init.pid')
+export const execPidFile = (bundle: string, execId: string): string => join(bundle, `${execId}.pid`)
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (err) {
+    if (isErrno(err, 'ENOENT')) return ''
+    throw err
+  }
+}
+
+interface SpecNamespaces {
+  readonly linux?: {
+    readonly namespaces?: readonly { readonly type: string; readonly path?: string }[]
+  }
+}
+
+/**
+ * Whether ending the container's init leaves its other processes running: they do not share a pid
+ * namespace of their own. Source: upstream `runc/util.go` (`ShouldKillAllOnExit`).
+ */
+export function sharesPidNamespace(bundle: string): boolean {
+  const spec: SpecNamespaces = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'))
+  const namespaces = spec.linux?.namespaces ?? []
+  return !namespaces.some(({ type, path }) => type === 'pid' && !path)
+}

@@ -1,0 +1,189 @@
+import type { Logger } from '#core/context.ts'
+import {
+  TaskDeleteSchema,
+  TaskExecAddedSchema,
+  TaskExecStartedSchema,
+  TaskExitSchema,
+  TaskPausedSchema,
+  TaskResumedSchema,
+  TaskStartSchema,
+} from '#gen/events/task_pb.ts'
+import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/errors/errors.ts'
+
+import { sharesPidNamespace } from './bundle.ts'
+import { ExecProcess } from './exec-process.ts'
+import type { InitProcess } from './init-process.ts'
+import { type TaskProcess, refuse } from './process.ts'
+import type { EventPublisher } from './publisher.ts'
+import type { Exit, Reaper } from './reaper.ts'
+import { releaseRootfs } from './rootfs.ts'
+import type { Runc } from './runc/runc.ts'
+import type { ContainerCgroups, Stats } from './stats/stats.ts'
+import type { StdioPaths } from './stdio/stdio.ts'
+import { toTimestamp } from './timestamp.ts'
+
+/** What all containers of a host share. */
+export interface HostServices {
+  readonly namespace: string
+  readonly reaper: Reaper
+  readonly events: EventPublisher
+  readonly env: NodeJS.ProcessEnv
+  readonly debug: boolean
+}
+
+/** What a container is made of when the OCI runtime has created it. */
+export interface ContainerParts {
+  readonly id: string
+  readonly bundle: string
+  /** Where we mounted its root file system; empty if we did not. */
+  readonly rootfs: string
+  readonly runc: Runc
+  readonly init: InitProcess
+  readonly log: Logger
+}
+
+/**
+ * A container and its processes. It publishes what happens to them, in containerd's order: start,
+ * the exits of execs, the exit of init, delete.
+ */
+export class Container {
+  readonly id: string
+  readonly bundle: string
+  readonly init: InitProcess
+  readonly #parts: ContainerParts
+  readonly #services: HostServices
+  readonly #execs = new Map<string, ExecProcess>()
+  #cgroups: ContainerCgroups | undefined
+  #initEnded = false
+
+  constructor(parts: ContainerParts, services: HostServices) {
+    this.id = parts.id
+    this.bundle = parts.bundle
+    this.init = parts.init
+    this.#parts = parts
+    this.#services = services
+    services.reaper.watch(parts.init.pid, (exit) => {
+      this.#initEnded = true
+      void this.#onInitExit(exit)
+    })
+  }
+
+  /** The process with this exec id, the init process for an empty one. @throws `not_found` */
+  process(execId: string): TaskProcess & (InitProcess | ExecProcess) {
+    return execId === '' ? this.init : this.#exec(execId)
+  }
+
+  #exec(execId: string): ExecProcess {
+    const exec = this.#execs.get(execId)
+    if (!exec) throw notFound(`process does not exist ${execId}`)
+    return exec
+  }
+
+  /** Starts the init process or an exec. @returns its pid. */
+  async start(execId: string, signal: AbortSignal): Promise<number> {
+    if (execId !== '') return await this.#startExec(this.#exec(execId), signal)
+    const { pid } = this.init
+    await this.init.start(() => {
+      this.#services.events.publish('/tasks/start', TaskStartSchema, { containerId: this.id, pid })
+    }, signal)
+    return pid
+  }
+
+  async #startExec(exec: ExecProcess, signal: AbortSignal): Promise<number> {
+    if (this.#initEnded) {
+      throw failedPrecondition(`container ${this.id} init process is not running`)
+    }
+    const { events, reaper } = this.#services
+    await exec.start(() => {
+      const { pid, execId } = exec
+      events.publish('/tasks/exec-started', TaskExecStartedSchema, {
+        containerId: this.id,
+        execId,
+        pid,
+      })
+      reaper.watch(pid, (exit) => void this.#onExecExit(exec, exit))
+    }, signal)
+    return exec.pid
+  }
+
+  /** Adds an exec, which `start` runs. @throws `already_exists` */
+  exec(execId: string, stdio: StdioPaths, spec: Uint8Array): void {
+    if (this.#execs.has(execId)) throw alreadyExists(`id ${execId}`)
+    const { status } = this.init
+    if (status !== 'running') throw refuse('exec', status)
+    const { id: containerId, bundle } = this
+    const { runc } = this.#parts
+    this.#execs.set(execId, new ExecProcess({ containerId, execId, bundle, runc, stdio, spec }))
+    this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
+  }
+
+  async pause(): Promise<void> {
+    await this.init.pause()
+    this.#services.events.publish('/tasks/paused', TaskPausedSchema, { containerId: this.id })
+  }
+
+  async resume(): Promise<void> {
+    await this.init.resume()
+    this.#services.events.publish('/tasks/resumed', TaskResumedSchema, { containerId: this.id })
+  }
+
+  /** Every process, and the exec id of those that are execs. */
+  async pids(): Promise<readonly { readonly pid: number; readonly execId: string }[]> {
+    const execs = new Map(this.#execs.values().map((exec) => [exec.pid, exec.execId]))
+    const pids = await this.init.pids()
+    return pids.map((pid) => ({ pid, execId: execs.get(pid) ?? '' }))
+  }
+
+  /** What the container uses. @throws `not_found` when it has ended before it was ever asked. */
+  async stats(): Promise<Stats> {
+    const { ContainerCgroups } = await import('./stats/stats.ts')
+    this.#cgroups ??= ContainerCgroups.of(this.init.pid)
+    return this.#cgroups.read()
+  }
+
+  /** Forgets an exec that has ended. */
+  async deleteExec(execId: string): Promise<ExecProcess> {
+    const exec = this.#exec(execId)
+    await exec.delete()
+    this.#execs.delete(execId)
+    return exec
+  }
+
+  /** Removes the container when its init has ended, or was never started. */
+  async delete(): Promise<void> {
+    const exit = await this.init.delete()
+    await releaseRootfs(this.#parts.rootfs)
+    this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
+      containerId: this.id,
+      pid: this.init.pid,
+      exitStatus: exit.status,
+      exitedAt: toTimestamp(exit.at),
+    })
+  }
+
+  /** Init's exit is told when the execs' are; without a pid namespace they have to be ended. */
+  async #onInitExit(exit: Exit): Promise<void> {
+    try {
+      if (sharesPidNamespace(this.bundle)) await this.init.killAll()
+    } catch (err) {
+      this.#parts.log.error("failed to kill init's children", { error: describe(err) })
+    }
+    const started = [...this.#execs.values()].filter((exec) => exec.isStarted)
+    await Promise.all(started.map(async (exec) => await exec.exited))
+    await this.init.setExited(exit, () => this.#publishExit(this.init, exit))
+  }
+
+  async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
+    await exec.setExited(exit, () => this.#publishExit(exec, exit))
+  }
+
+  #publishExit({ pid, execId }: TaskProcess, exit: Exit): void {
+    this.#services.events.publish('/tasks/exit', TaskExitSchema, {
+      containerId: this.id,
+      id: execId || this.id,
+      pid,
+      exitStatus: exit.status,
+      exitedAt: toTimestamp(exit.at),
+    })
+  }
+}

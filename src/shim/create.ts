@@ -1,0 +1,137 @@
+import { fromBinary } from '@bufbuild/protobuf'
+
+import { TaskCreateSchema } from '#gen/events/task_pb.ts'
+import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+import { unimplemented } from '#lib/errors/errors.ts'
+import type { Mount } from '#sys/mount.ts'
+
+import {
+  type RuntimeOptions,
+  defaultOptions,
+  initPidFile,
+  readPid,
+  writeOptions,
+} from './bundle.ts'
+import { Container, type HostServices } from './container.ts'
+import { InitProcess } from './init-process.ts'
+import { JsonLogger, bundleSink } from './log.ts'
+import { mountRootfs, releaseRootfs } from './rootfs.ts'
+import { type Runc, openRunc } from './runc/runc.ts'
+import { runtimeError } from './runc/runtime-error.ts'
+import { openStdio } from './stdio/open.ts'
+import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+
+/** What `Create` of the Task service asks for. */
+export interface CreateRequest extends StdioPaths {
+  readonly id: string
+  readonly bundle: string
+  readonly rootfs: readonly Mount[]
+  readonly checkpoint: string
+  readonly options?: { readonly typeUrl: string; readonly value: Uint8Array } | undefined
+}
+
+/**
+ * Has the OCI runtime create a container, which is then ready to start. What fails half-way is
+ * undone.
+ *
+ * @throws what the OCI runtime says.
+ */
+export async function createContainer(
+  request: CreateRequest,
+  services: HostServices,
+  signal: AbortSignal,
+): Promise<Container> {
+  if (request.checkpoint !== '') throw unimplemented('restoring a checkpoint')
+  const { id, bundle, terminal, stdin, stdout, stderr } = request
+  const stdio = { terminal, stdin, stdout, stderr }
+  const options = readRequestOptions(request.options, services.env)
+  writeOptions(bundle, options)
+  const runc = openRunc(bundle, services.namespace, options)
+
+  await using undo = new AsyncDisposableStack()
+  const rootfs = await mountRootfs(bundle, request.rootfs)
+  undo.defer(async () => await releaseRootfs(rootfs))
+  const streams = undo.use(await openStreams(stdio))
+  await runCreate(runc, { id, bundle, options, streams, signal })
+  undo.defer(async () => await runc.delete(id, { force: true }))
+  await streams.handedOver(signal)
+  const pid = readPid(initPidFile(bundle))
+  if (pid === 0) throw new Error('failed to retrieve OCI runtime container pid')
+  undo.move()
+
+  publishCreate(services, request, pid)
+  const log = new JsonLogger(bundleSink(bundle), services.debug, { id })
+  const init = new InitProcess({ id, pid, runc, stdio, streams })
+  return new Container({ id, bundle, rootfs, runc, init, log }, services)
+}
+
+/** Options of another type are somebody else's, and mean nothing here. */
+function readRequestOptions(
+  options: CreateRequest['options'],
+  env: NodeJS.ProcessEnv,
+): RuntimeOptions {
+  const defaults = defaultOptions(env)
+  if (options?.typeUrl.split('/').at(-1) !== OptionsSchema.typeName) return defaults
+  const given = fromBinary(OptionsSchema, options.value)
+  return {
+    noPivotRoot: given.noPivotRoot,
+    noNewKeyring: given.noNewKeyring,
+    binaryName: given.binaryName,
+    root: given.root || defaults.root,
+    systemdCgroup: given.systemdCgroup,
+  }
+}
+
+async function openStreams(stdio: StdioPaths): Promise<ProcessStdio> {
+  try {
+    return await openStdio(stdio)
+  } catch (err) {
+    throw new Error('failed to create init process I/O', { cause: err })
+  }
+}
+
+interface RunCreate {
+  readonly id: string
+  readonly bundle: string
+  readonly options: RuntimeOptions
+  readonly streams: ProcessStdio
+  readonly signal: AbortSignal
+}
+
+async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
+  const { id, bundle, options, streams, signal } = request
+  try {
+    await runc.create(id, {
+      bundle,
+      pidFile: initPidFile(bundle),
+      consoleSocket: streams.consoleSocket,
+      noPivotRoot: options.noPivotRoot,
+      noNewKeyring: options.noNewKeyring,
+      stdio: streams.fds,
+      signal,
+    })
+  } catch (err) {
+    const error = runtimeError('OCI runtime create failed', runc.log, err)
+    // Killed in the middle, it may have left something; refused, it has not, and an older container
+    // may have the name.
+    if (signal.aborted) await runc.delete(id, { force: true }).catch(() => {})
+    throw error
+  }
+}
+
+function publishCreate(services: HostServices, request: CreateRequest, pid: number): void {
+  const { id, bundle, rootfs, checkpoint, stdin, stdout, stderr, terminal } = request
+  services.events.publish('/tasks/create', TaskCreateSchema, {
+    containerId: id,
+    bundle,
+    rootfs: rootfs.map(({ type, source, target = '', options }) => ({
+      type,
+      source,
+      target,
+      options: [...options],
+    })),
+    io: { stdin, stdout, stderr, terminal },
+    checkpoint,
+    pid,
+  })
+}

@@ -1,0 +1,169 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { Mutex } from '#lib/async/mutex.ts'
+import { failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import { isErrno } from '#sys/errno.ts'
+import type { WindowSize } from '#sys/pty.ts'
+
+import { execPidFile, readPid } from './bundle.ts'
+import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
+import type { Exit } from './reaper.ts'
+import type { Runc } from './runc/runc.ts'
+import { runtimeError } from './runc/runtime-error.ts'
+import { drain } from './stdio/drain.ts'
+import { openStdio } from './stdio/open.ts'
+import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+
+export interface ExecOptions {
+  readonly containerId: string
+  readonly execId: string
+  readonly bundle: string
+  readonly runc: Runc
+  readonly stdio: StdioPaths
+  /** The JSON of an OCI `Process`. */
+  readonly spec: Uint8Array
+}
+
+/** The status of an exec that the runtime could not start. */
+const neverStarted = 255
+
+/** A further process in a container: created ─ start → running ─ exit → stopped ─ delete → deleted. */
+export class ExecProcess implements TaskProcess {
+  readonly execId: string
+  readonly stdio: StdioPaths
+  readonly exited: Promise<Exit>
+  readonly #options: ExecOptions
+  readonly #mutex = new Mutex()
+  readonly #resolveExit: (exit: Exit) => void
+  #streams: ProcessStdio | undefined
+  #status: ProcessStatus = 'created'
+  #asked = false
+  #pid = 0
+  #exit: Exit | undefined
+
+  constructor(options: ExecOptions) {
+    this.#options = options
+    this.execId = options.execId
+    this.stdio = options.stdio
+    const { promise, resolve } = Promise.withResolvers<Exit>()
+    this.exited = promise
+    this.#resolveExit = resolve
+  }
+
+  get pid(): number {
+    return this.#pid
+  }
+
+  get status(): ProcessStatus {
+    return this.#status
+  }
+
+  get exit(): Exit | undefined {
+    return this.#exit
+  }
+
+  /** Whether it was ever asked to start: its exit is then still to come, or known. */
+  get isStarted(): boolean {
+    return this.#asked
+  }
+
+  /** Runs the program; `onStarted` is called before any exit is taken notice of. */
+  async start(onStarted: () => void, signal: AbortSignal): Promise<void> {
+    using _ = await this.#mutex.lock({ signal })
+    if (this.#status !== 'created') throw refuse('start', this.#status)
+    this.#asked = true
+    try {
+      this.#pid = await this.#run(signal)
+    } catch (err) {
+      this.#settle({ status: neverStarted, at: new Date() })
+      throw err
+    }
+    this.#status = 'running'
+    onStarted()
+  }
+
+  async #run(signal: AbortSignal): Promise<number> {
+    const { containerId, execId, bundle, runc, spec, stdio } = this.#options
+    using undo = new DisposableStack()
+    const streams = undo.use(await openStdio(stdio))
+    const pidFile = execPidFile(bundle, execId)
+    const processFile = join(bundle, `${execId}.process.json`)
+    writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })
+    try {
+      const { fds, consoleSocket } = streams
+      const options = { process: processFile, pidFile, consoleSocket, stdio: fds, signal }
+      await runc.exec(containerId, options)
+    } catch (err) {
+      throw runtimeError('OCI runtime exec failed', runc.log, err)
+    } finally {
+      rmSync(processFile, { force: true })
+    }
+    await streams.handedOver(signal)
+    this.#streams = streams
+    undo.move()
+    return readPid(pidFile)
+  }
+
+  async kill(signal: number): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status === 'deleted') throw refuse('kill', this.#status)
+    if (this.#exit) throw notFound('process already finished')
+    if (this.#pid === 0) throw failedPrecondition('process not created')
+    try {
+      process.kill(this.#pid, signal)
+    } catch (err) {
+      if (!isErrno(err, 'ESRCH')) throw err
+      throw notFound('exec kill error: process already finished', { cause: err })
+    }
+  }
+
+  resize(size: WindowSize): void {
+    this.#streams?.resize(size)
+  }
+
+  closeStdin(): void {
+    this.#streams?.closeStdin()
+  }
+
+  /** The process has ended; `onExited` is called before anybody who waits for that is told. */
+  async setExited(exit: Exit, onExited: () => void): Promise<void> {
+    using _ = await this.#mutex.lock()
+    this.#streams?.closeStdin()
+    onExited()
+    this.#settle(exit)
+  }
+
+  #settle(exit: Exit): void {
+    this.#status = 'stopped'
+    this.#exit = exit
+    this.#resolveExit(exit)
+  }
+
+  /** Forgets the process. */
+  async delete(): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status === 'running' || this.#status === 'deleted') {
+      throw refuse('delete', this.#status)
+    }
+    if (this.#streams) await drain(this.#streams)
+    this.#streams?.[Symbol.dispose]()
+    rmSync(execPidFile(this.#options.bundle, this.execId), { force: true })
+    this.#status = 'deleted'
+  }
+}
+
+/**
+ * The process with `terminal` as the request says. Numbers keep their digits: limits can be larger
+ * than a double holds exactly.
+ */
+function withTerminal(spec: Uint8Array, terminal: boolean): string {
+  const text = Buffer.from(spec).toString()
+  const keepDigits = (_key: string, value: unknown, context?: { source?: string }): unknown =>
+    typeof value === 'number' && context?.source ? rawJson(context.source) : value
+  const process: Record<string, unknown> = JSON.parse(text, keepDigits)
+  return JSON.stringify({ ...process, terminal })
+}
+
+/** Of ES2026, and not in the types yet. */
+const rawJson: (source: string) => unknown = Reflect.get(JSON, 'rawJSON')

@@ -1,0 +1,133 @@
+import { closeSync, writeSync } from 'node:fs'
+
+import { untilAborted } from '#lib/async/until-aborted.ts'
+import { describe, permissionDenied } from '#lib/errors/errors.ts'
+import type { Call, Peer } from '#lib/rpc/rpc.ts'
+import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
+import { peerCredentials, socketFd } from '#sys/peer.ts'
+import { setSubreaper, setThreadName } from '#sys/process.ts'
+
+import type { ShimFlags } from './flags.ts'
+import { IdleWatch } from './idle-watch.ts'
+import { JsonLogger, bundleSink } from './log.ts'
+import { EventPublisher } from './publisher.ts'
+import { Reaper } from './reaper.ts'
+import { claimSocket, lockSocketDir } from './socket-lock.ts'
+import { TaskService } from './task-service.ts'
+
+/** Where `start` waits to hear that the host serves, or why it does not. */
+const readyFd = 3
+
+/**
+ * Serves the containers of one group until nobody needs it: this is the shim host.
+ *
+ * It ends when it has had no container and no client for a while, or at once when a client says
+ * `Shutdown` with `now` and no container is left. If another host serves the group already, it
+ * leaves that to it.
+ */
+export async function serve(flags: ShimFlags, env: NodeJS.ProcessEnv): Promise<undefined> {
+  const log = new JsonLogger(bundleSink(process.cwd()), flags.debug, { socket: flags.socket })
+  try {
+    await using scope = new AsyncDisposableStack()
+    const stopped = await open(flags, env, log, scope)
+    ready('ok')
+    if (stopped) await untilAborted(stopped)
+  } catch (err) {
+    log.error('shim host failed', { error: describe(err) })
+    ready(describe(err))
+    throw err
+  }
+}
+
+function ready(text: string): void {
+  try {
+    writeSync(readyFd, text)
+    closeSync(readyFd)
+  } catch {
+    // Said already, or nobody waits for it any more.
+  }
+}
+
+/** @returns what aborts when the host shall end; `undefined` if another one has the socket. */
+async function open(
+  flags: ShimFlags,
+  env: NodeJS.ProcessEnv,
+  log: JsonLogger,
+  scope: AsyncDisposableStack,
+): Promise<AbortSignal | undefined> {
+  const { namespace, socket, debug } = flags
+  const stop = new AbortController()
+  setSubreaper()
+  setThreadName('wharf-shim')
+  // It is the daemon's: systemd would take the runtime's word for it.
+  delete process.env['NOTIFY_SOCKET']
+  const events = scope.use(
+    new EventPublisher({ address: env['TTRPC_ADDRESS'] ?? '', namespace, log }),
+  )
+  const reaper = scope.use(new Reaper())
+  const tasks = new TaskService({
+    services: { namespace, reaper, events, env, debug },
+    onShutdown: (now) => {
+      if (now) stop.abort()
+    },
+  })
+  const idle = new IdleWatch(env, () => stop.abort())
+  const server = await listen(socket, tasks, idle)
+  if (!server) return undefined
+  scope.defer(async () => {
+    // Node removes the socket; under the lock it cannot be one that a new host has made.
+    using _ = await lockSocketDir(socket)
+    await server[Symbol.asyncDispose]()
+  })
+  scope.use(idle.watch(() => tasks.size > 0 || server.connections > 0))
+  handleSignals(tasks, stop, log)
+  process.chdir('/')
+  return stop.signal
+}
+
+async function listen(
+  path: string,
+  tasks: TaskService,
+  idle: IdleWatch,
+): Promise<TtrpcServer | undefined> {
+  using _ = await lockSocketDir(path)
+  if (!(await claimSocket(path))) return undefined
+  const mask = process.umask(0o177)
+  try {
+    return await listenTtrpc<Call>(
+      { path },
+      {
+        services: tasks.services(),
+        context: (call) => call,
+        peerOf: (connection) => peerCredentials(socketFd(connection)),
+        authorize: (peer) => {
+          idle.touch()
+          requireSameUser(peer)
+        },
+      },
+    )
+  } finally {
+    process.umask(mask)
+  }
+}
+
+/** Source: upstream ttrpc `UnixSocketRequireSameUser`. */
+function requireSameUser(peer: Peer | undefined): void {
+  if (peer?.uid !== process.geteuid?.() || peer?.gid !== process.getegid?.()) {
+    throw permissionDenied('ttrpc: caller is another user')
+  }
+}
+
+/** Nothing short of SIGKILL takes the host away from its containers. */
+function handleSignals(tasks: TaskService, stop: AbortController, log: JsonLogger): void {
+  const onSignal = (signal: string): void => {
+    if (tasks.size === 0) stop.abort()
+    else log.warn('signal ignored while containers are there', { signal })
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  process.on('SIGHUP', () => {})
+  process.on('uncaughtException', (err) => {
+    log.error('uncaught exception', { error: describe(err), stack: err.stack })
+  })
+}

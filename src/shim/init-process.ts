@@ -1,0 +1,172 @@
+import { Mutex } from '#lib/async/mutex.ts'
+import type { WindowSize } from '#sys/pty.ts'
+import { notFound } from '#lib/errors/errors.ts'
+
+import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
+import type { Exit } from './reaper.ts'
+import { CommandError } from './runc/command.ts'
+import type { Runc } from './runc/runc.ts'
+import { isUnknownContainer, killError, runtimeError } from './runc/runtime-error.ts'
+import { drain } from './stdio/drain.ts'
+import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+
+/** What the OCI runtime has created. */
+export interface InitOptions {
+  readonly id: string
+  readonly pid: number
+  readonly runc: Runc
+  readonly stdio: StdioPaths
+  readonly streams: ProcessStdio
+}
+
+/**
+ * The init process of a container.
+ *
+ *     created ─ start → running ⇄ pause, resume ⇄ paused
+ *        └───────────────┴── exit → stopped ── delete → deleted
+ *
+ * What changes the state goes one after the other; so an exit during `start` is seen after it.
+ */
+export class InitProcess implements TaskProcess {
+  readonly execId = ''
+  readonly pid: number
+  readonly stdio: StdioPaths
+  readonly exited: Promise<Exit>
+  readonly #id: string
+  readonly #runc: Runc
+  readonly #streams: ProcessStdio
+  readonly #mutex = new Mutex()
+  readonly #resolveExit: (exit: Exit) => void
+  #status: ProcessStatus = 'created'
+  #exit: Exit | undefined
+
+  constructor({ id, pid, runc, stdio, streams }: InitOptions) {
+    this.#id = id
+    this.pid = pid
+    this.#runc = runc
+    this.stdio = stdio
+    this.#streams = streams
+    const { promise, resolve } = Promise.withResolvers<Exit>()
+    this.exited = promise
+    this.#resolveExit = resolve
+  }
+
+  get status(): ProcessStatus {
+    return this.#status
+  }
+
+  get exit(): Exit | undefined {
+    return this.#exit
+  }
+
+  /** Runs the user's program; `onStarted` is called before any exit is taken notice of. */
+  async start(onStarted: () => void, signal: AbortSignal): Promise<void> {
+    using _ = await this.#mutex.lock({ signal })
+    if (this.#status !== 'created') throw refuse('start', this.#status)
+    try {
+      await this.#runc.start(this.#id, { signal })
+    } catch (err) {
+      throw runtimeError('OCI runtime start failed', this.#runc.log, err)
+    }
+    this.#status = 'running'
+    onStarted()
+  }
+
+  async pause(): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status !== 'running') throw refuse('pause', this.#status)
+    this.#status = 'pausing'
+    try {
+      await this.#runc.pause(this.#id)
+      this.#status = 'paused'
+    } catch (err) {
+      this.#status = 'running'
+      throw runtimeError('OCI runtime pause failed', this.#runc.log, err)
+    }
+  }
+
+  async resume(): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status !== 'paused') throw refuse('resume', this.#status)
+    try {
+      await this.#runc.resume(this.#id)
+    } catch (err) {
+      throw runtimeError('OCI runtime resume failed', this.#runc.log, err)
+    }
+    this.#status = 'running'
+  }
+
+  async kill(signal: number, all: boolean): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status === 'deleted') throw refuse('kill', this.#status)
+    if (this.#status === 'stopped' && !all) throw notFound('process already finished')
+    try {
+      await this.#runc.kill(this.#id, signal, { all })
+    } catch (err) {
+      throw killError(err)
+    }
+  }
+
+  /** Ends every process in the container's cgroup. */
+  async killAll(): Promise<void> {
+    await this.#runc.kill(this.#id, 9, { all: true })
+  }
+
+  /** `resources` is the JSON of an OCI `LinuxResources`. */
+  async update(resources: Uint8Array): Promise<void> {
+    using _ = await this.#mutex.lock()
+    if (this.#status === 'stopped' || this.#status === 'deleted') {
+      throw refuse('update', this.#status)
+    }
+    try {
+      await this.#runc.update(this.#id, resources)
+    } catch (err) {
+      throw err instanceof CommandError ? new Error(err.output || err.message) : err
+    }
+  }
+
+  async pids(): Promise<readonly number[]> {
+    return await this.#runc.ps(this.#id)
+  }
+
+  resize(size: WindowSize): void {
+    this.#streams.resize(size)
+  }
+
+  closeStdin(): void {
+    this.#streams.closeStdin()
+  }
+
+  /** The process has ended; `onExited` is called before anybody who waits for that is told. */
+  async setExited(exit: Exit, onExited: () => void): Promise<void> {
+    using _ = await this.#mutex.lock()
+    this.#status = 'stopped'
+    this.#exit = exit
+    this.#streams.closeStdin()
+    onExited()
+    this.#resolveExit(exit)
+  }
+
+  /** Removes what the runtime knows of the container. One that never started is ended first. */
+  async delete(): Promise<Exit> {
+    if (await this.#discard()) await this.exited
+    using _ = await this.#mutex.lock()
+    if (!this.#exit || this.#status === 'deleted') throw refuse('delete', this.#status)
+    await drain(this.#streams)
+    try {
+      await this.#runc.delete(this.#id, { force: false })
+    } catch (err) {
+      if (!isUnknownContainer(err)) throw runtimeError('failed to delete task', this.#runc.log, err)
+    }
+    this.#streams[Symbol.dispose]()
+    this.#status = 'deleted'
+    return this.#exit
+  }
+
+  async #discard(): Promise<boolean> {
+    using _ = await this.#mutex.lock()
+    if (this.#status !== 'created') return false
+    await this.#runc.delete(this.#id, { force: true })
+    return true
+  }
+}

@@ -1,0 +1,119 @@
+import { join } from 'node:path'
+
+import type { RuntimeOptions } from '#shim/bundle.ts'
+
+import { type CommandOptions, type StdioFds, run } from './command.ts'
+
+/** Which OCI runtime, and what it is told with every command. */
+export interface RuncOptions {
+  /** A path, or a name to look up: `runc`, `crun`. */
+  readonly binary: string
+  /** Where the runtime keeps the state of its containers. */
+  readonly root: string
+  /** The file the runtime logs to. */
+  readonly log: string
+  readonly systemdCgroup: boolean
+}
+
+export interface CreateOptions {
+  readonly bundle: string
+  readonly pidFile: string
+  /** Absent without a terminal. */
+  readonly consoleSocket?: string | undefined
+  readonly noPivotRoot: boolean
+  readonly noNewKeyring: boolean
+  readonly stdio?: StdioFds | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ExecOptions {
+  /** The file with the process as JSON. */
+  readonly process: string
+  readonly pidFile: string
+  readonly consoleSocket?: string | undefined
+  readonly stdio?: StdioFds | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+interface Abortable {
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * An OCI runtime with runc's command line: runc, crun, youki.
+ *
+ * Every command runs as a process of its own, and throws a `CommandError` when that fails.
+ */
+export class Runc {
+  readonly #options: RuncOptions
+
+  constructor(options: RuncOptions) {
+    this.#options = options
+  }
+
+  /** The file with the runtime's log, one JSON object per line. */
+  get log(): string {
+    return this.#options.log
+  }
+
+  async create(id: string, options: CreateOptions): Promise<void> {
+    const args = ['--bundle', options.bundle, '--pid-file', options.pidFile]
+    if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
+    if (options.noPivotRoot) args.push('--no-pivot')
+    if (options.noNewKeyring) args.push('--no-new-keyring')
+    await this.#run(['create', ...args, id], options)
+  }
+
+  async start(id: string, options: Abortable = {}): Promise<void> {
+    await this.#run(['start', id], options)
+  }
+
+  async exec(id: string, options: ExecOptions): Promise<void> {
+    const args = ['--detach', '--process', options.process, '--pid-file', options.pidFile]
+    if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
+    await this.#run(['exec', ...args, id], options)
+  }
+
+  async kill(id: string, signal: number, options: { readonly all: boolean }): Promise<void> {
+    await this.#run(['kill', ...(options.all ? ['--all'] : []), id, String(signal)])
+  }
+
+  async delete(id: string, options: { readonly force: boolean }): Promise<void> {
+    await this.#run(['delete', ...(options.force ? ['--force'] : []), id])
+  }
+
+  async pause(id: string): Promise<void> {
+    await this.#run(['pause', id])
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#run(['resume', id])
+  }
+
+  /** `resources` is the JSON of an OCI `LinuxResources`. */
+  async update(id: string, resources: Uint8Array): Promise<void> {
+    await this.#run(['update', '--resources', '-', id], { input: resources })
+  }
+
+  /** The pids of all processes of the container, as the host sees them. */
+  async ps(id: string): Promise<readonly number[]> {
+    const pids: unknown = JSON.parse((await this.#run(['ps', '--format', 'json', id])) || 'null')
+    return Array.isArray(pids) ? pids.filter((pid) => typeof pid === 'number') : []
+  }
+
+  async #run(command: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const { binary, root, log, systemdCgroup } = this.#options
+    const args = ['--root', root, '--log', log, '--log-format', 'json']
+    if (systemdCgroup) args.push('--systemd-cgroup')
+    return await run(binary, [...args, ...command], options)
+  }
+}
+
+/** The OCI runtime for the container in `bundle`. */
+export const openRunc = (bundle: string, namespace: string, options: RuntimeOptions): Runc =>
+  new Runc({
+    binary: options.binaryName || 'runc',
+    root: join(options.root, namespace),
+    log: join(bundle, 'log.json'),
+    systemdCgroup: options.systemdCgroup,
+  })

@@ -1,0 +1,69 @@
+import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK, O_APPEND, O_CREAT } = constants
+
+/** A stream of a process: the end that is used, and the end that is kept while it runs. */
+export interface Stream {
+  readonly fd: number
+  /** Keeps the FIFO from breaking when the client is away. Absent for files and devices. */
+  readonly keep?: number | undefined
+}
+
+/**
+ * Whether using `fd` may block: a process wants that, and the open file shares its flags with the
+ * process; this program itself does not.
+ */
+export interface OpenStreamOptions {
+  readonly nonblock?: boolean
+}
+
+/**
+ * Opens where a process writes. With the kept reader a client that is not there means waiting, not
+ * SIGPIPE.
+ *
+ * @throws {SystemError}
+ */
+export function openOutput(path: string, options: OpenStreamOptions = {}): Stream {
+  if (path === '') return { fd: openSync('/dev/null', O_WRONLY) }
+  const held = openSync(path, O_RDWR | O_NONBLOCK)
+  try {
+    if (!fstatSync(held).isFIFO()) return { fd: reopen(held, O_WRONLY | O_APPEND) }
+    return openBoth(held, O_RDONLY, O_WRONLY | flag(options))
+  } finally {
+    closeSync(held)
+  }
+}
+
+/** Opens where a process reads. With the kept writer clients may come and go. @throws {SystemError} */
+export function openInput(path: string, options: OpenStreamOptions = {}): Stream {
+  if (path === '') return { fd: openSync('/dev/null', O_RDONLY) }
+  const held = openSync(path, O_RDWR | O_NONBLOCK)
+  try {
+    if (!fstatSync(held).isFIFO()) return { fd: reopen(held, O_RDONLY) }
+    return openBoth(held, O_WRONLY, O_RDONLY | flag(options))
+  } finally {
+    closeSync(held)
+  }
+}
+
+/** Opens a log file to append to, making it and its directory. @throws {SystemError} */
+export function openLogFile(path: string): Stream {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  return { fd: openSync(path, O_WRONLY | O_APPEND | O_CREAT, 0o644) }
+}
+
+/** `held` has both directions, so neither opening waits for another end. */
+function openBoth(held: number, kept: number, used: number): Stream {
+  const keep = reopen(held, kept | O_NONBLOCK)
+  try {
+    return { fd: reopen(held, used), keep }
+  } catch (err) {
+    closeSync(keep)
+    throw err
+  }
+}
+
+const flag = ({ nonblock }: OpenStreamOptions): number => (nonblock ? O_NONBLOCK : 0)
+
+const reopen = (fd: number, flags: number): number => openSync(`/proc/self/fd/${fd}`, flags)

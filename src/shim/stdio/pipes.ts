@@ -1,0 +1,71 @@
+import { closeSync } from 'node:fs'
+
+import type { StdioFds } from '#shim/runc/command.ts'
+
+import { type Stream, openInput, openLogFile, openOutput } from './fifo.ts'
+import type { ProcessStdio, StdioPaths } from './stdio.ts'
+import { parseTarget } from './target.ts'
+
+/**
+ * Streams without a terminal: the process reads and writes the client's FIFOs itself, and no byte
+ * passes through here.
+ */
+export class PipeStdio implements ProcessStdio {
+  readonly fds: StdioFds
+  readonly #theirs = new DisposableStack()
+  readonly #stdinWriter = new DisposableStack()
+  readonly #ours = new DisposableStack()
+
+  /** @throws {SystemError} when a FIFO is not there; `invalid_argument` for a bad URI. */
+  constructor(paths: StdioPaths) {
+    using undo = new DisposableStack()
+    undo.use(this)
+    const stdin = this.#hold(openInput(paths.stdin), this.#stdinWriter)
+    const { stdout, stderr } = outputs(paths)
+    this.fds = [
+      stdin,
+      this.#hold(openTarget(stdout), this.#ours),
+      this.#hold(openTarget(stderr), this.#ours),
+    ]
+    undo.move()
+  }
+
+  #hold({ fd, keep }: Stream, keeper: DisposableStack): number {
+    this.#theirs.defer(() => closeSync(fd))
+    if (keep !== undefined) keeper.defer(() => closeSync(keep))
+    return fd
+  }
+
+  handedOver(): Promise<void> {
+    this.#theirs.dispose()
+    return Promise.resolve()
+  }
+
+  closeStdin(): void {
+    this.#stdinWriter.dispose()
+  }
+
+  resize(): void {}
+
+  /** The process had the FIFO itself: what it wrote is there. */
+  drained(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  [Symbol.dispose](): void {
+    this.#theirs.dispose()
+    this.#stdinWriter.dispose()
+    this.#ours.dispose()
+  }
+}
+
+/** Upstream writes both to a log file that only stdout names. */
+function outputs({ stdout, stderr }: StdioPaths): { stdout: string; stderr: string } {
+  const toFile = parseTarget(stdout).scheme === 'file'
+  return { stdout, stderr: stderr === '' && toFile ? stdout : stderr }
+}
+
+function openTarget(uri: string): Stream {
+  const { scheme, path } = parseTarget(uri)
+  return scheme === 'file' ? openLogFile(path) : openOutput(path)
+}

@@ -1,0 +1,31 @@
+import type { StdioFds } from '#shim/runc/command.ts'
+import type { WindowSize } from '#sys/pty.ts'
+
+/** Where a process's streams go: FIFO paths or URIs, empty for nowhere. */
+export interface StdioPaths {
+  readonly stdin: string
+  readonly stdout: string
+  readonly stderr: string
+  readonly terminal: boolean
+}
+
+/**
+ * The streams of one process, from before it exists until it is deleted.
+ *
+ * Order of use: give `fds` or `consoleSocket` to the OCI runtime, then `handedOver`, then
+ * `closeStdin` whenever asked; after the process has ended `drained`. Disposal at any point.
+ */
+export interface ProcessStdio extends Disposable {
+  /** For the runtime's own 0, 1 and 2, which it hands to the process. Absent with a terminal. */
+  readonly fds?: StdioFds | undefined
+  /** Where the runtime shall send the terminal. */
+  readonly consoleSocket?: string | undefined
+  /** The runtime has what it needs: our copies are closed, a terminal is received and served. */
+  handedOver(signal: AbortSignal): Promise<void>
+  /** No more input but what clients still write: the end of it, as soon as they close. */
+  closeStdin(): void
+  /** The terminal, if there is one, has this size now. */
+  resize(size: WindowSize): void
+  /** Resolves when everything the process wrote is on its way to the client. */
+  drained(): Promise<void>
+}

@@ -1,0 +1,222 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+
+import { Task as TaskV2 } from '#gen/shim/task-v2_pb.ts'
+import type {
+  CloseIORequest,
+  CreateTaskRequest,
+  DeleteRequest,
+  ExecProcessRequest,
+  KillRequest,
+  ResizePtyRequest,
+  StateRequest,
+  UpdateTaskRequest,
+} from '#gen/shim/task-v3_pb.ts'
+import { Task as TaskV3 } from '#gen/shim/task-v3_pb.ts'
+import { ProcessDetailsSchema } from '#gen/types/runc-options_pb.ts'
+import { Status } from '#gen/types/task_pb.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+import { alreadyExists, invalidArgument, notFound, unimplemented } from '#lib/errors/errors.ts'
+import { type Call, type RegisteredService, implement } from '#lib/rpc/rpc.ts'
+
+import type { Container, HostServices } from './container.ts'
+import { createContainer } from './create.ts'
+import type { ProcessStatus, TaskProcess } from './process.ts'
+import { toTimestamp } from './timestamp.ts'
+
+/** A request as both versions of the service have it. */
+type Request<T> = Omit<T, '$typeName' | '$unknown'>
+type Named = { readonly id: string }
+type NamedProcess = Named & { readonly execId: string }
+
+/** What the service tells its host. */
+export interface TaskServiceOptions {
+  readonly services: HostServices
+  /** A client says it has no more use for this host; only called when no container is left. */
+  readonly onShutdown: (now: boolean) => void
+}
+
+const statuses: Readonly<Record<ProcessStatus, Status>> = {
+  created: Status.CREATED,
+  running: Status.RUNNING,
+  pausing: Status.PAUSING,
+  paused: Status.PAUSED,
+  stopped: Status.STOPPED,
+  deleted: Status.UNKNOWN,
+}
+
+/** `containerd.task.v2.Task` and `containerd.task.v3.Task` for all containers of a host. */
+export class TaskService {
+  readonly #options: TaskServiceOptions
+  /** `undefined` while a container is being created. */
+  readonly #containers = new Map<string, Container | undefined>()
+
+  constructor(options: TaskServiceOptions) {
+    this.#options = options
+  }
+
+  /** How many containers there are, those being created included. */
+  get size(): number {
+    return this.#containers.size
+  }
+
+  /** Both versions, for a server. */
+  services(): readonly RegisteredService<Call>[] {
+    const methods = this.#methods()
+    return [implement(TaskV3, methods), implement(TaskV2, methods)]
+  }
+
+  #methods() {
+    return {
+      create: this.#create.bind(this),
+      state: this.#state.bind(this),
+      start: this.#start.bind(this),
+      delete: this.#delete.bind(this),
+      pids: this.#pids.bind(this),
+      pause: this.#pause.bind(this),
+      resume: this.#resume.bind(this),
+      checkpoint: (): never => {
+        throw unimplemented('this shim does not make checkpoints')
+      },
+      kill: this.#kill.bind(this),
+      exec: this.#exec.bind(this),
+      resizePty: this.#resizePty.bind(this),
+      closeIO: this.#closeIO.bind(this),
+      update: this.#update.bind(this),
+      wait: this.#wait.bind(this),
+      stats: this.#stats.bind(this),
+      connect: this.#connect.bind(this),
+      shutdown: this.#shutdown.bind(this),
+    }
+  }
+
+  async #create(request: Request<CreateTaskRequest>, call: Call): Promise<{ pid: number }> {
+    const { id } = request
+    if (this.#containers.has(id)) throw alreadyExists(`container ${id}`)
+    this.#containers.set(id, undefined)
+    try {
+      const container = await createContainer(request, this.#options.services, call.signal)
+      this.#containers.set(id, container)
+      return { pid: container.init.pid }
+    } catch (err) {
+      this.#containers.delete(id)
+      throw err
+    }
+  }
+
+  #state({ id, execId }: Request<StateRequest>) {
+    const { bundle, process } = this.#find(id, execId)
+    const { pid, status, stdio, exit } = process
+    return {
+      id: execId || id,
+      bundle,
+      pid,
+      status: statuses[status],
+      ...stdio,
+      exitStatus: exit?.status ?? 0,
+      exitedAt: exit && toTimestamp(exit.at),
+      execId,
+    }
+  }
+
+  async #start({ id, execId }: NamedProcess, call: Call): Promise<{ pid: number }> {
+    return { pid: await this.#container(id).start(execId, call.signal) }
+  }
+
+  async #delete({ id, execId }: Request<DeleteRequest>) {
+    const container = this.#container(id)
+    if (execId !== '') return toExit(await container.deleteExec(execId))
+    await container.delete()
+    this.#containers.delete(id)
+    return toExit(container.init)
+  }
+
+  async #pids({ id }: Named) {
+    const pids = await this.#container(id).pids()
+    return {
+      processes: pids.map(({ pid, execId }) => (execId ? { pid, info: details(execId) } : { pid })),
+    }
+  }
+
+  async #pause({ id }: Named) {
+    await this.#container(id).pause()
+    return {}
+  }
+
+  async #resume({ id }: Named) {
+    await this.#container(id).resume()
+    return {}
+  }
+
+  async #kill({ id, execId, signal, all }: Request<KillRequest>) {
+    await this.#find(id, execId).process.kill(signal, all)
+    return {}
+  }
+
+  #exec({ id, execId, spec, ...stdio }: Request<ExecProcessRequest>) {
+    if (!spec) throw invalidArgument('exec spec is required')
+    const { stdin, stdout, stderr, terminal } = stdio
+    this.#container(id).exec(execId, { stdin, stdout, stderr, terminal }, spec.value)
+    return {}
+  }
+
+  #resizePty({ id, execId, width, height }: Request<ResizePtyRequest>) {
+    this.#find(id, execId).process.resize({ width, height })
+    return {}
+  }
+
+  #closeIO({ id, execId, stdin }: Request<CloseIORequest>) {
+    const { process } = this.#find(id, execId)
+    if (stdin) process.closeStdin()
+    return {}
+  }
+
+  async #update({ id, resources }: Request<UpdateTaskRequest>) {
+    if (!resources) throw invalidArgument('resources are required')
+    await this.#container(id).init.update(resources.value)
+    return {}
+  }
+
+  async #wait({ id, execId }: NamedProcess, call: Call) {
+    const { process } = this.#find(id, execId)
+    const { status, at } = await raceAbort(process.exited, call.signal)
+    return { exitStatus: status, exitedAt: toTimestamp(at) }
+  }
+
+  async #stats({ id }: Named) {
+    const { typeUrl, value } = await this.#container(id).stats()
+    return { stats: { typeUrl, value } }
+  }
+
+  #connect({ id }: Named) {
+    const taskPid = this.#containers.get(id)?.init.pid ?? 0
+    return { shimPid: process.pid, taskPid, version: '' }
+  }
+
+  #shutdown({ now }: Named & { readonly now: boolean }) {
+    if (this.size === 0) this.#options.onShutdown(now)
+    return {}
+  }
+
+  #container(id: string): Container {
+    const container = this.#containers.get(id)
+    if (!container) throw notFound('container not created')
+    return container
+  }
+
+  #find(id: string, execId: string) {
+    const container = this.#container(id)
+    return { bundle: container.bundle, process: container.process(execId) }
+  }
+}
+
+const toExit = ({ pid, exit }: TaskProcess) => ({
+  pid,
+  exitStatus: exit?.status ?? 0,
+  exitedAt: exit && toTimestamp(exit.at),
+})
+
+const details = (execId: string): Pick<Any, 'typeUrl' | 'value'> => ({
+  typeUrl: ProcessDetailsSchema.typeName,
+  value: toBinary(ProcessDetailsSchema, create(ProcessDetailsSchema, { execId })),
+})

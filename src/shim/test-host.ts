@@ -1,0 +1,209 @@
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createReadStream, createWriteStream, existsSync, readFileSync } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+import { Events } from '#gen/services/events-ttrpc_pb.ts'
+import { Task } from '#gen/shim/task-v3_pb.ts'
+import type { Envelope } from '#gen/types/event_pb.ts'
+import { type Connection, type ServiceClient, implement } from '#lib/rpc/rpc.ts'
+import { connectTtrpc } from '#lib/ttrpc/client.ts'
+import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
+import { unmountRecursive } from '#sys/mount.ts'
+
+const run = promisify(execFile)
+const shim = fileURLToPath(new URL('../../bin/containerd-shim-wharf-v1.mjs', import.meta.url))
+const busybox = '/usr/bin/busybox'
+
+export type TaskClient = ServiceClient<typeof Task>
+
+/** What `start` and `delete` gave. */
+export interface ShimResult {
+  readonly code: number
+  readonly stdout: Buffer
+  readonly stderr: string
+}
+
+/** A bundle whose container runs `sh -c script`, or other arguments. */
+export interface Bundle {
+  readonly id: string
+  readonly path: string
+  readonly rootfs: { type: string; source: string; target: string; options: string[] }[]
+}
+
+/** Directories, an event service and shim hosts of one test; disposal leaves nothing behind. */
+export class ShimFixture implements AsyncDisposable {
+  readonly dir: string
+  readonly namespace = `shimtest-${randomBytes(4).toString('hex')}`
+  readonly events: Envelope[] = []
+  readonly env: Record<string, string>
+  readonly #hosts = new Set<number>()
+  readonly #connections: Connection[] = []
+  #server: TtrpcServer | undefined
+
+  private constructor(dir: string) {
+    this.dir = dir
+    this.env = {
+      WHARF_SHIM_SOCKET_DIR: join(dir, 's'),
+      WHARF_RUNC_ROOT: join(dir, 'runc'),
+      WHARF_SHIM_IDLE_MS: '60000',
+      TTRPC_ADDRESS: join(dir, 'events.sock'),
+    }
+  }
+
+  static async open(): Promise<ShimFixture> {
+    const fixture = new ShimFixture(await mkdtemp(join(tmpdir(), 'wharf-shim-')))
+    await fixture.#prepare()
+    return fixture
+  }
+
+  async #prepare(): Promise<void> {
+    await mkdir(join(this.dir, 'image/bin'), { recursive: true })
+    for (const dir of ['proc', 'dev', 'sys', 'tmp']) await mkdir(join(this.dir, 'image', dir))
+    await copyFile(busybox, join(this.dir, 'image/bin/busybox'))
+    for (const applet of ['sh', 'sleep', 'cat', 'true', 'stty', 'tty', 'seq', 'dd', 'kill']) {
+      await copyFile(busybox, join(this.dir, 'image/bin', applet))
+    }
+    const service = implement(Events, {
+      forward: ({ envelope }) => {
+        if (envelope) this.events.push(envelope)
+        return {}
+      },
+    })
+    const path = join(this.dir, 'events.sock')
+    this.#server = await listenTtrpc({ path }, { services: [service], context: (call) => call })
+  }
+
+  /** Makes a bundle as a daemon does. */
+  async bundle(id: string, args: readonly string[], spec: object = {}): Promise<Bundle> {
+    const path = join(this.dir, 'state', id)
+    await mkdir(join(path, 'rootfs'), { recursive: true })
+    const config = { ...baseSpec(this.namespace, id, args), ...spec }
+    await writeFile(join(path, 'config.json'), JSON.stringify(config))
+    const source = join(this.dir, 'image')
+    return { id, path, rootfs: [{ type: 'bind', source, target: '', options: ['rbind', 'rw'] }] }
+  }
+
+  /** A FIFO as a client makes them. */
+  async fifo(name: string): Promise<string> {
+    const path = join(this.dir, name)
+    await run('mkfifo', [path])
+    return path
+  }
+
+  /** Runs the shim binary. */
+  async shim(bundle: Bundle, command: string, options: RunOptions = {}): Promise<ShimResult> {
+    const args = ['-namespace', this.namespace, '-address', join(this.dir, 'grpc.sock')]
+    args.push('-publish-binary', '/bin/true', '-id', bundle.id, '-bundle', bundle.path, command)
+    const child = spawn(shim, args, {
+      cwd: bundle.path,
+      env: { ...process.env, ...this.env, ...options.env },
+    })
+    child.stdin.end(options.input)
+    const chunks: Buffer[] = []
+    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'close')])
+    return { code: Number(code), stdout: Buffer.concat(chunks), stderr }
+  }
+
+  /** Starts the shim for a bundle and connects to its host. */
+  async connect(bundle: Bundle, env: Record<string, string> = {}): Promise<TaskClient> {
+    const { stdout, stderr, code } = await this.shim(bundle, 'start', { env })
+    if (code !== 0) throw new Error(`start: ${stderr}`)
+    return await this.connectTo(stdout.toString())
+  }
+
+  async connectTo(address: string): Promise<TaskClient> {
+    const connection = await connectTtrpc(address)
+    this.#connections.push(connection)
+    const client = connection.client(Task)
+    const { shimPid } = await client.connect({ id: '' })
+    this.#hosts.add(shimPid)
+    return client
+  }
+
+  /** Waits until events of these topics have come, and gives all topics so far. */
+  async topics(count: number): Promise<readonly string[]> {
+    for (let tries = 0; this.events.length < count && tries < 200; tries += 1) await sleep(25)
+    return this.events.map(({ topic }) => topic)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await deleteContainers(join(this.dir, 'runc', this.namespace))
+    for (const pid of this.#hosts) await endHost(pid)
+    for (const connection of this.#connections) await connection[Symbol.asyncDispose]()
+    await this.#server?.[Symbol.asyncDispose]()
+    unmountRecursive(this.dir)
+    await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+interface RunOptions {
+  readonly env?: Record<string, string>
+  readonly input?: Uint8Array
+}
+
+async function deleteContainers(root: string): Promise<void> {
+  if (!existsSync(root)) return
+  for (const id of await readdir(root)) await run('runc', ['--root', root, 'delete', '--force', id])
+}
+
+/** Ends a host this test started, if it still runs. */
+async function endHost(pid: number): Promise<void> {
+  try {
+    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('shim-wharf')) return
+    process.kill(pid, 'SIGKILL')
+    for (let tries = 0; tries < 200; tries += 1) {
+      process.kill(pid, 0)
+      await sleep(10)
+    }
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Everything a FIFO gives until its end. */
+export const readFifo = async (path: string): Promise<string> => await text(createReadStream(path))
+
+export const writeFifo = (path: string): ReturnType<typeof createWriteStream> =>
+  createWriteStream(path)
+
+function baseSpec(namespace: string, id: string, args: readonly string[]): object {
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      user: { uid: 0, gid: 0 },
+      args,
+      env: ['PATH=/bin'],
+      cwd: '/',
+      noNewPrivileges: true,
+    },
+    root: { path: 'rootfs' },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      {
+        destination: '/dev',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'mode=755', 'size=65536k'],
+      },
+      {
+        destination: '/dev/pts',
+        type: 'devpts',
+        source: 'devpts',
+        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'],
+      },
+    ],
+    linux: {
+      cgroupsPath: `/${namespace}/${id}`,
+      namespaces: ['pid', 'ipc', 'uts', 'mount', 'network'].map((type) => ({ type })),
+    },
+  }
+}
