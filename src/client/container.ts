@@ -1,0 +1,144 @@
+import type { Container as ContainerRecord, NewContainer } from '#core/containers/containers.ts'
+import { forCleanup } from '#core/context.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { Exit } from '#core/runtime/runtime.ts'
+import type { AbortOptions } from '#lib/async/mutex.ts'
+import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
+
+import { Process } from './process.ts'
+import type { Session } from './session.ts'
+import { parseProcess } from './spec/parse.ts'
+import type { Process as ProcessSpec } from './spec/types.ts'
+import { type IoOptions, ProcessIo } from './stdio.ts'
+import { Task } from './task.ts'
+
+/**
+ * One container: a record of what to run, and the way to run it.
+ *
+ * A container that `containers.create` made is removed by disposal, with its task and its snapshot,
+ * unless `keep` was called. One that was looked up is left alone.
+ */
+export class Container implements AsyncDisposable {
+  readonly id: string
+  readonly #session: Session
+  #owned: boolean
+
+  constructor(session: Session, id: string, owned = false) {
+    this.#session = session
+    this.id = id
+    this.#owned = owned
+  }
+
+  /** From here on disposal leaves it. */
+  keep(): this {
+    this.#owned = false
+    return this
+  }
+
+  /** Its record as it is now. @throws `not_found`. */
+  async info(options: AbortOptions = {}): Promise<ContainerRecord> {
+    return await this.#session.containers.get(this.#session.context(options), this.id)
+  }
+
+  /** Sets labels; an empty value removes one. @throws `not_found`. */
+  async setLabels(labels: Labels, options: AbortOptions = {}): Promise<ContainerRecord> {
+    const paths = Object.keys(labels).map((key) => `labels.${key}`)
+    const given: NewContainer = { ...emptyContainer, id: this.id, labels }
+    return await this.#session.containers.update(this.#session.context(options), given, paths)
+  }
+
+  /** Its task. @throws `not_found` when it has none. */
+  async task(options: AbortOptions = {}): Promise<Task> {
+    const ctx = this.#session.context(options)
+    const task = await this.#session.tasks.get(ctx, this.id)
+    return new Task({ session: this.#session, task, spec: specOf(await this.info(options)) })
+  }
+
+  /**
+   * Starts it. Disposing the task ends it.
+   *
+   * @throws `already_exists` when it has a task; what the runtime says.
+   */
+  async start(io: IoOptions & AbortOptions = {}): Promise<Task> {
+    const session = this.#session
+    const ctx = session.context(io)
+    const record = await this.info(io)
+    const spec = specOf(record)
+    const rootfs = await session.snapshotter(record.snapshotter).mounts(ctx, record.snapshotKey)
+
+    await using undo = new AsyncDisposableStack()
+    const { terminal = false } = spec
+    const { fifoDir } = session.settings
+    const streams = undo.use(await ProcessIo.open(fifoDir, { ...io, terminal }, io))
+    const task = await session.tasks.create(ctx, this.id, {
+      ...streams.stdio,
+      rootfs,
+      taskOptions: undefined,
+    })
+    undo.defer(async () => void (await session.tasks.delete(forCleanup(ctx), this.id)))
+    const pid = await task.start(ctx)
+
+    const process = new Process({ session, task, execId: '', pid, io: streams })
+    undo.move()
+    const scope = new AsyncDisposableStack()
+    scope.use(streams)
+    return new Task({ session, task, spec }, scope, process)
+  }
+
+  /** Runs it to its end, and deletes its task. @returns how it ended. */
+  async run(io: IoOptions & AbortOptions = {}): Promise<Exit> {
+    await using task = await this.start(io)
+    return await task.wait(io)
+  }
+
+  /** Removes it with its snapshot. @throws `not_found`; `failed_precondition` while it has a task. */
+  async delete(options: AbortOptions = {}): Promise<void> {
+    const ctx = this.#session.context(options)
+    const { snapshotter, snapshotKey } = await this.info(options)
+    if (await this.#hasTask(options)) {
+      throw failedPrecondition(`cannot delete container ${this.id} with a task`)
+    }
+    if (snapshotKey) await this.#session.snapshotter(snapshotter).remove(ctx, snapshotKey)
+    await this.#session.containers.delete(ctx, this.id)
+    this.#owned = false
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#owned) return
+    const { signal } = forCleanup(this.#session.context())
+    try {
+      if (await this.#hasTask({ signal }))
+        await (await this.task({ signal }))[Symbol.asyncDispose]()
+      await this.delete({ signal })
+    } catch (err) {
+      if (!hasCode(err, 'not_found')) throw err
+    }
+  }
+
+  async #hasTask(options: AbortOptions): Promise<boolean> {
+    try {
+      await this.#session.tasks.get(this.#session.context(options), this.id)
+      return true
+    } catch (err) {
+      if (!hasCode(err, 'not_found')) throw err
+      return false
+    }
+  }
+}
+
+/** An update names the fields it changes; the others are not looked at. */
+const emptyContainer: NewContainer = {
+  id: '',
+  labels: {},
+  image: '',
+  runtime: { name: '' },
+  snapshotKey: '',
+  snapshotter: '',
+  sandbox: '',
+  extensions: {},
+}
+
+function specOf({ id, spec }: ContainerRecord): ProcessSpec {
+  if (!spec) throw failedPrecondition(`container ${id} has no spec`)
+  return parseProcess(spec)
+}

@@ -1,0 +1,63 @@
+import type { Descriptor, Image as ImageRecord } from '#core/images/images.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { AbortOptions } from '#lib/async/mutex.ts'
+
+import { chainIds } from './chain-id.ts'
+import { TemporaryLease } from './lease.ts'
+import { type ResolvedImage, resolveImage } from './manifest.ts'
+import type { ImageConfig } from './oci.ts'
+import { hostPlatform, parsePlatform } from './platform.ts'
+import type { Session } from './session.ts'
+import { unpack } from './unpack.ts'
+
+/** For which platform an image is meant. */
+export interface PlatformOptions extends AbortOptions {
+  /** `os/arch`; that of this machine without it. */
+  readonly platform?: string
+}
+
+/** Where an image is unpacked to. */
+export interface UnpackOptions extends PlatformOptions {
+  /** The client's default without it. */
+  readonly snapshotter?: string
+}
+
+/** One image, as it was when it was looked up. */
+export class Image {
+  readonly name: string
+  readonly labels: Labels
+  readonly target: Descriptor
+  readonly #session: Session
+
+  constructor(session: Session, record: ImageRecord) {
+    this.#session = session
+    this.name = record.name
+    this.labels = record.labels
+    this.target = record.target
+  }
+
+  /** What it says about running it. @throws `not_found` when it is not for that platform. */
+  async config(options: PlatformOptions = {}): Promise<ImageConfig> {
+    return (await this.#resolve(options)).config
+  }
+
+  /** Name of the snapshot its containers stand on, once it is unpacked. */
+  async chainId(options: PlatformOptions = {}): Promise<string> {
+    return chainIds((await this.config(options)).diffIds).at(-1) ?? ''
+  }
+
+  /** Makes its layers into snapshots, as far as they are not. @returns the name of the top one. */
+  async unpack(options: UnpackOptions = {}): Promise<string> {
+    await using lease = await TemporaryLease.take(this.#session, options)
+    const { session } = lease
+    const snapshotter = options.snapshotter ?? session.settings.snapshotter
+    const image = await this.#resolve(options)
+    return await unpack(session.context(options), session, image, snapshotter)
+  }
+
+  async #resolve(options: PlatformOptions): Promise<ResolvedImage> {
+    const platform = options.platform ? parsePlatform(options.platform) : hostPlatform
+    const ctx = this.#session.context(options)
+    return await resolveImage(ctx, this.#session.content, this.target, platform)
+  }
+}

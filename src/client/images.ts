@@ -1,0 +1,82 @@
+import type { Context } from '#core/context.ts'
+import type { DeleteImageOptions, Image as ImageRecord } from '#core/images/images.ts'
+import type { AbortOptions } from '#lib/async/mutex.ts'
+
+import { Image } from './image.ts'
+import { type ArchiveSource, importArchive } from './import/import.ts'
+import { TemporaryLease } from './lease.ts'
+import { hostPlatform, parsePlatform } from './platform.ts'
+import type { Session } from './session.ts'
+
+/** How to import an archive. */
+export interface ImportOptions extends AbortOptions {
+  /** `os/arch`; that of this machine without it. */
+  readonly platform?: string
+  /** Name for an image of an OCI layout that has only a tag. */
+  readonly baseName?: string
+  /** Make the layers into snapshots, ready to run; yes without it. */
+  readonly unpack?: boolean
+  /** Where to unpack to; the client's default without it. */
+  readonly snapshotter?: string
+}
+
+/** The images of one namespace. */
+export class Images {
+  readonly #session: Session
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  /** @throws `not_found`. */
+  async get(name: string, options: AbortOptions = {}): Promise<Image> {
+    const record = await this.#session.images.get(this.#session.context(options), name)
+    return new Image(this.#session, record)
+  }
+
+  /** Those that match any of `filters`; all without one. @throws `invalid_argument`. */
+  async list(filters: readonly string[] = [], options: AbortOptions = {}): Promise<Image[]> {
+    const records = await this.#session.images.list(this.#session.context(options), filters)
+    return records.map((record) => new Image(this.#session, record))
+  }
+
+  /** Names content. @throws `already_exists`, `invalid_argument`. */
+  async create(
+    image: Pick<ImageRecord, 'name' | 'target'> & Partial<Pick<ImageRecord, 'labels'>>,
+    options: AbortOptions = {},
+  ): Promise<Image> {
+    const ctx = this.#session.context(options)
+    const record = await this.#session.images.create(ctx, { labels: {}, ...image })
+    return new Image(this.#session, record)
+  }
+
+  /** @throws `not_found`. */
+  async delete(name: string, options: AbortOptions & DeleteImageOptions = {}): Promise<void> {
+    await this.#session.images.delete(this.#session.context(options), name, options)
+  }
+
+  /**
+   * Reads an OCI layout or a `docker save` archive.
+   *
+   * A lease keeps what arrives until the images are there; a failed import leaves nothing that the
+   * collector would not take.
+   *
+   * @throws `invalid_argument` for an archive that is neither; `not_found` when it is not complete.
+   */
+  async import(source: ArchiveSource, options: ImportOptions = {}): Promise<Image[]> {
+    const { platform, baseName = '', unpack = true, snapshotter } = options
+    await using lease = await TemporaryLease.take(this.#session, options)
+    const ctx: Context = lease.session.context(options)
+    const records = await importArchive(ctx, lease.session, source, {
+      platform: platform ? parsePlatform(platform) : hostPlatform,
+      baseName,
+    })
+    const images: Image[] = []
+    for (const record of records) {
+      const image = new Image(lease.session, record)
+      if (unpack) await image.unpack(snapshotter ? { ...options, snapshotter } : options)
+      images.push(new Image(this.#session, record))
+    }
+    return images
+  }
+}
