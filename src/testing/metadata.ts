@@ -1,4 +1,7 @@
+import { mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 
 import type { Any } from '#core/any/any.ts'
 import type { Context } from '#core/context.ts'
@@ -8,6 +11,8 @@ import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { LocalStore } from '#plugins/content/local/local-store.ts'
 import { eventEncoder } from '#plugins/metadata/events.ts'
+
+import { newContext } from './context.ts'
 
 /** Metadata on a real database and a real content store, with what it published. */
 export interface TestMetadata extends AsyncDisposable {
@@ -55,4 +60,22 @@ export async function testMetadata(
       for (const snapshotter of snapshotters.values()) await snapshotter[Symbol.asyncDispose]()
     },
   }
+}
+
+/** What a test of metadata works with. */
+interface Given extends TestMetadata {
+  readonly ctx: Context
+  readonly root: string
+}
+
+/** Runs `body` on new metadata in a directory of its own. */
+export async function withMetadata(
+  t: TestContext,
+  body: (given: Given) => Promise<void>,
+  options?: (ctx: Context, root: string) => Promise<TestMetadataOptions> | TestMetadataOptions,
+): Promise<void> {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'metadata-'))
+  const ctx = newContext(t)
+  await using opened = await testMetadata(ctx, dir.path, await options?.(ctx, dir.path))
+  await body({ ...opened, ctx, root: dir.path })
 }
