@@ -56,7 +56,7 @@ export function serveStream(
   })
   host.calls.add(call)
   stream.on('close', () => {
-    call.abort(canceledCall())
+    if (!call.ended) call.abort(canceledCall())
     host.calls.delete(call)
   })
   if (endpoint.method.methodKind === 'unary') serveUnary(host, stream, endpoint, call)

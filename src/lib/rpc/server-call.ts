@@ -58,6 +58,10 @@ export class ServerCall implements Call {
     return this.#metadata
   }
 
+  get ended(): boolean {
+    return this.#ended
+  }
+
   /** Tells the method to stop. The first reason stays; after the end it does nothing. */
   abort(reason: CodedError): void {
     if (this.#ended || this.#reason) return
