@@ -137,7 +137,7 @@ export class Hosts implements AsyncDisposable {
     const { connection } = lease
     try {
       const calls = taskCalls(connection, endpoint.version)
-      await calls.shutdown({ id: namespace }, { timeoutMs: shutdownMs })
+      await calls.shutdown({ id: namespace, now: true }, { timeoutMs: shutdownMs })
       await ended(connection.closed)
     } catch {
       // It has ended before it could answer, or is stuck; the next `start` deals with that.
