@@ -1,5 +1,27 @@
 import type { Plugin } from '#plugin/plugin.ts'
+import { contentPlugin } from '#plugins/content/local/plugin.ts'
+import { exchangePlugin } from '#plugins/events/plugin.ts'
+import { gcPlugin } from '#plugins/gc/plugin.ts'
+import { leasesPlugin } from '#plugins/leases/plugin.ts'
+import { metadataPlugin } from '#plugins/metadata/plugin.ts'
+import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { grpcServerPlugin } from '#plugins/server/grpc/plugin.ts'
+import { ttrpcServerPlugin } from '#plugins/server/ttrpc/plugin.ts'
+import { servicePlugins } from '#plugins/services/builtins.ts'
+import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
+import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
-export const builtins: readonly Plugin[] = [grpcServerPlugin]
+export const builtins: readonly Plugin[] = [
+  contentPlugin,
+  overlayPlugin,
+  nativePlugin,
+  exchangePlugin,
+  metadataPlugin,
+  gcPlugin,
+  leasesPlugin,
+  taskPlugin,
+  ...servicePlugins,
+  grpcServerPlugin,
+  ttrpcServerPlugin,
+]
