@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict'
 
-import { type ErrorCode, codeOf, describe } from '#lib/errors/errors.ts'
+import { codeOf, describe, type ErrorCode } from '#lib/errors/errors.ts'
 
-/** Holds when `promise` rejects with an error of class `code`, saying `message` if that is given. */
+/** Fails unless `promise` rejects with an error of class `code`, whose message matches `message`. */
 export async function rejectsWith(
   code: ErrorCode,
   promise: Promise<unknown>,
-  message?: string | RegExp,
+  message = /(?:)/,
 ): Promise<void> {
   await assert.rejects(promise, (err) => {
     assert.equal(codeOf(err), code, describe(err))
-    if (typeof message === 'string') assert.equal(describe(err), message)
-    else if (message) assert.match(describe(err), message)
+    assert.match(describe(err), message)
+    return true
+  })
+}
+
+/** Fails unless `promise` rejects because its signal was aborted, here or behind a connection. */
+export async function rejectsCancelled(promise: Promise<unknown>): Promise<void> {
+  await assert.rejects(promise, (err) => {
+    const aborted = err instanceof Error && err.name === 'AbortError'
+    assert.ok(aborted || codeOf(err) === 'canceled', String(err))
     return true
   })
 }

@@ -7,7 +7,7 @@ import { suite, type TestContext, test } from 'node:test'
 
 import type { Context } from '#core/context.ts'
 import { digestOf } from '#lib/digest/digest.ts'
-import { codeOf, type ErrorCode } from '#lib/errors/errors.ts'
+import { rejectsCancelled, rejectsWith } from '#testing/rejects.ts'
 
 import type { Store } from './content.ts'
 import { readBlob } from './read-blob.ts'
@@ -168,11 +168,8 @@ function checkWriting(check: Check): void {
   check('a wrong digest is not committed, and the upload stays', async ({ ctx, store }) => {
     await using writer = await store.writer(ctx, { ref: 'up' })
     await writer.write(ctx, hello)
-    await assert.rejects(writer.commit(ctx, { expected: missing }), (err: Error) => {
-      assert.equal(codeOf(err), 'failed_precondition')
-      assert.match(err.message, /unexpected commit digest sha256:\w+, expected sha256:\w+/)
-      return true
-    })
+    const unexpected = /unexpected commit digest sha256:\w+, expected sha256:\w+/
+    await rejectsWith('failed_precondition', writer.commit(ctx, { expected: missing }), unexpected)
     await rejectsWith('failed_precondition', writer.commit(ctx, {}))
     await rejectsWith('not_found', store.info(ctx, digestOf(hello)))
     assert.equal((await store.status(ctx, 'up')).offset, hello.length)
@@ -184,11 +181,8 @@ function checkWriting(check: Check): void {
   check('a wrong size is not committed', async ({ ctx, store }) => {
     await using writer = await store.writer(ctx, { ref: 'up' })
     await writer.write(ctx, hello)
-    await assert.rejects(writer.commit(ctx, { size: 5 }), (err: Error) => {
-      assert.equal(codeOf(err), 'failed_precondition')
-      assert.match(err.message, /unexpected commit size 12, expected 5|size validation: 12 != 5/)
-      return true
-    })
+    const unexpected = /unexpected commit size 12, expected 5/
+    await rejectsWith('failed_precondition', writer.commit(ctx, { size: 5 }), unexpected)
     await rejectsWith('not_found', store.info(ctx, digestOf(hello)))
   })
 
@@ -268,11 +262,8 @@ function checkUploads(check: Check): void {
 
   check('two do not write to one ref', async ({ ctx, store }) => {
     await using writer = await store.writer(ctx, { ref: 'up' })
-    await assert.rejects(store.writer(ctx, { ref: 'up' }), (err: Error) => {
-      assert.equal(codeOf(err), 'unavailable')
-      assert.match(err.message, /up locked for \S+ \(since .*\)/)
-      return true
-    })
+    const locked = /up locked for \S+ \(since .*\)/
+    await rejectsWith('unavailable', store.writer(ctx, { ref: 'up' }), locked)
     const waiting = openWriter(ctx, store, { ref: 'up' })
     await writer.write(ctx, hello)
     await writer[Symbol.asyncDispose]()
@@ -290,13 +281,13 @@ function checkUploads(check: Check): void {
   check('a cancelled call does nothing', async ({ ctx, store }) => {
     const cancelled = { ...ctx, signal: AbortSignal.abort() }
     const digest = await put(ctx, store, hello)
-    await assert.rejects(store.writer(cancelled, { ref: 'up' }), isCancelled)
-    await assert.rejects(store.delete(cancelled, digest), isCancelled)
-    await assert.rejects(Array.fromAsync(store.list(cancelled)), isCancelled)
+    await rejectsCancelled(store.writer(cancelled, { ref: 'up' }))
+    await rejectsCancelled(store.delete(cancelled, digest))
+    await rejectsCancelled(Array.fromAsync(store.list(cancelled)))
     await using writer = await store.writer(ctx, { ref: 'up' })
-    await assert.rejects(writer.write(cancelled, hello), isCancelled)
+    await rejectsCancelled(writer.write(cancelled, hello))
     assert.equal(writer.status().offset, 0)
-    await assert.rejects(writer.commit(cancelled, {}), isCancelled)
+    await rejectsCancelled(writer.commit(cancelled, {}))
     await store.info(ctx, digest)
   })
 
@@ -393,14 +384,4 @@ async function put(ctx: Context, store: Store, bytes: Uint8Array): Promise<strin
   const digest = digestOf(bytes)
   await writeBlob(ctx, store, [bytes], { ref: `put-${digest}`, size: bytes.length, digest })
   return digest
-}
-
-const isCancelled = (err: unknown): boolean =>
-  (err instanceof Error && err.name === 'AbortError') || codeOf(err) === 'canceled'
-
-async function rejectsWith(code: ErrorCode, promise: Promise<unknown>): Promise<void> {
-  await assert.rejects(promise, (err) => {
-    assert.equal(codeOf(err), code, String(err))
-    return true
-  })
 }
