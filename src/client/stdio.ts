@@ -62,8 +62,7 @@ export class ProcessIo implements AsyncDisposable {
     { signal }: AbortOptions = {},
   ): Promise<ProcessIo> {
     const { stdin, logUri, terminal = false } = io
-    const stdout = logUri === undefined ? io.stdout : undefined
-    const stderr = logUri === undefined && !terminal ? io.stderr : undefined
+    const { stdout, stderr } = outputsOf(io)
     const streams = { stdin, stdout, stderr }
     const names = (['stdin', 'stdout', 'stderr'] as const).filter((n) => streams[n] !== undefined)
 
@@ -113,6 +112,21 @@ export class ProcessIo implements AsyncDisposable {
 }
 
 type Source = NonNullable<IoOptions['stdin']>
+
+/**
+ * Which outputs to read. Go's shims want every stream or none: one that nobody asked for is read and
+ * dropped. With a terminal there is no second output.
+ */
+function outputsOf(
+  io: IoOptions & { readonly terminal?: boolean },
+): Pick<IoOptions, 'stdout' | 'stderr'> {
+  const { stdin, stdout, stderr, logUri, terminal } = io
+  const nobodyAsked = stdin === undefined && !stdout && !stderr && !terminal
+  if (logUri !== undefined || nobodyAsked) return {}
+  return { stdout: stdout ?? drop, ...(!terminal && { stderr: stderr ?? drop }) }
+}
+
+const drop = (): void => {}
 
 /** Makes the FIFOs of `names`; streams without one have an empty path. */
 async function makeFifos(

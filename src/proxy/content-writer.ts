@@ -33,6 +33,7 @@ export class RemoteWriter implements Writer {
   readonly #expected: string
   #status: Status
   #digest = ''
+  #over = false
 
   private constructor(ctx: Context, client: ServiceClient<typeof Content>, options: WriterOptions) {
     const now = new Date()
@@ -117,6 +118,7 @@ export class RemoteWriter implements Writer {
 
   /** Ends the call, and waits until the daemon has let go of the ref. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over = true
     this.#requests.end()
     try {
       while (!(await this.#answers.next()).done);
@@ -125,11 +127,21 @@ export class RemoteWriter implements Writer {
     }
   }
 
+  /** One request and its answer. A failure ends the call: what follows would answer another request. */
   async #ask(ctx: Context, request: Request): Promise<WriteContentResponse> {
+    ctx.signal.throwIfAborted()
+    if (this.#over) throw failedPrecondition(`upload of ${JSON.stringify(this.#ref)} is closed`)
     this.#requests.push(request)
-    const answer = await raceAbort(this.#answers.next(), ctx.signal)
-    if (answer.done) throw dataLoss(`the upload of ${this.#ref} ended early`)
-    return answer.value
+    try {
+      const answer = await raceAbort(this.#answers.next(), ctx.signal)
+      if (!answer.done) return answer.value
+    } catch (err) {
+      this.#over = true
+      if (ctx.signal.aborted) await this.#answers.return?.()
+      throw err
+    }
+    this.#over = true
+    throw dataLoss(`the upload of ${JSON.stringify(this.#ref)} ended early`)
   }
 
   #adopt(answer: WriteContentResponse): void {

@@ -26,13 +26,15 @@ export async function serve(
   for (const resource of owned) scope.use(resource)
   const dir = scope.use(await mkdtempDisposable(join(tmpdir(), 'serve-')))
   const path = join(dir.path, 's.sock')
-  scope.use(
+  const server = scope.use(
     await listenGrpc<RpcContext>(
       { path },
       { services, context: (call) => contextOf(call, ctx.log), stopMs: 1000 },
     ),
   )
   const connection = scope.use(await connectGrpc(path, { signal: ctx.signal }))
+  // The server says goodbye first, as one that is told to stop does.
+  scope.defer(async () => await server[Symbol.asyncDispose]())
   const all = scope.move()
   return { connection, [Symbol.asyncDispose]: async () => await all.disposeAsync() }
 }

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, suite, type TestContext, test } from 'node:test'
+
+import type { Client } from '#client/client.ts'
+import { connect } from '#client/connect.ts'
+import { containerd1 } from '#testing/containerd.ts'
+import { type TestDaemon, startDaemon } from '#testing/daemon.ts'
+import { busyboxImage, writeImage } from '#testing/image.ts'
+import { rejectsWith } from '#testing/rejects.ts'
+
+/*
+ * The client against every daemon there is: what it does with the real one, it must do with ours.
+ */
+
+const image = 'docker.io/library/busybox:latest'
+const peer = containerd1()
+const daemons = { wharfd: undefined, ...(peer && { containerd: peer }) }
+
+for (const [name, containerd] of Object.entries(daemons)) {
+  suite(`the client of ${name}`, { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
+    let daemon: TestDaemon
+    let client: Client
+
+    before(async () => {
+      daemon = await startDaemon(containerd ? { containerd } : {})
+      client = await connect(daemon.address, { namespace: 'client', fifoDir: daemon.dir })
+      await writeImage(busyboxImage(image), join(daemon.dir, 'oci.tar'))
+      const docker = { ...busyboxImage('docker-archive:1'), format: 'docker' as const }
+      await writeImage(docker, join(daemon.dir, 'docker.tar'))
+      await client.images.import(join(daemon.dir, 'oci.tar'))
+    })
+    after(async () => {
+      await client?.[Symbol.asyncDispose]()
+      await daemon?.[Symbol.asyncDispose]()
+    })
+
+    const check = (title: string, body: (t: TestContext) => Promise<void>): void => {
+      void test(title, { timeout: 60_000 }, body)
+    }
+
+    check('a daemon says who it is', async () => {
+      const { pid, uuid } = await client.server()
+      // containerd 1.6 does not tell.
+      if (containerd?.major !== 1) assert.equal(pid, daemon.process.pid)
+      assert.match(uuid, /^[0-9a-f-]{36}$/)
+      assert.equal((await client.server()).uuid, uuid)
+    })
+
+    check('an imported image is there, unpacked and named', async () => {
+      const found = await client.images.get(image)
+      const chainId = await found.chainId()
+      assert.equal((await client.snapshots().stat(chainId)).kind, 'committed')
+      const { cmd } = await found.config()
+      assert.deepEqual(cmd, ['sh'])
+      await rejectsWith('not_found', client.images.get('no-such-image'))
+    })
+
+    check('a docker archive becomes an image with a complete name', async () => {
+      const images = await client.images.import(join(daemon.dir, 'docker.tar'))
+      assert.deepEqual(
+        images.map((made) => made.name),
+        ['docker.io/library/docker-archive:1'],
+      )
+      await client.images.delete('docker.io/library/docker-archive:1', { synchronous: true })
+    })
+
+    check('a container runs and its output comes back', async () => {
+      await using container = await client.containers.create('hello', {
+        image,
+        args: ['sh', '-c', 'echo out; echo err >&2; exit 3'],
+      })
+      const said = { out: '', err: '' }
+      const exit = await container.run({
+        stdout: (chunk) => void (said.out += Buffer.from(chunk).toString()),
+        stderr: (chunk) => void (said.err += Buffer.from(chunk).toString()),
+      })
+      assert.equal(exit.status, 3)
+      assert.deepEqual(said, { out: 'out\n', err: 'err\n' })
+    })
+
+    check('what a container reads is what was given', async () => {
+      await using container = await client.containers.create('cat', { image, args: ['cat'] })
+      const input = 'line\n'.repeat(50_000)
+      let output = ''
+      const exit = await container.run({
+        stdin: input,
+        stdout: (chunk) => void (output += Buffer.from(chunk).toString()),
+      })
+      assert.equal(exit.status, 0)
+      assert.equal(output, input)
+    })
+
+    check('a process can be added, and ends with what it ended with', async () => {
+      await using container = await client.containers.create('exec', {
+        image,
+        args: ['sleep', '1000'],
+        env: { COLOUR: 'green' },
+      })
+      await using task = await container.start()
+      let output = ''
+      const exit = await task.exec({
+        args: ['sh', '-c', 'echo $COLOUR; exit 7'],
+        stdout: (chunk) => void (output += Buffer.from(chunk).toString()),
+      })
+      assert.equal(exit.status, 7)
+      assert.equal(output, 'green\n')
+      assert.equal((await task.state()).status, 'running')
+      assert.ok((await task.pids()).includes(task.pid))
+      await task.kill('SIGKILL')
+      assert.equal((await task.wait()).status, 137)
+    })
+
+    check('disposing removes the container, its task and its snapshot', async () => {
+      {
+        await using container = await client.containers.create('gone', {
+          image,
+          args: ['sleep', '1000'],
+        })
+        await container.start()
+      }
+      await rejectsWith('not_found', client.containers.get('gone'))
+      await rejectsWith('not_found', client.snapshots().stat('gone'))
+    })
+
+    check('events come in order', async (t) => {
+      const stop = new AbortController()
+      const events = client.events(['namespace==client,topic~="^/(tasks|containers)"'], {
+        signal: AbortSignal.any([stop.signal, t.signal]),
+      })
+      const topics: string[] = []
+      const reading = (async () => {
+        for await (const { topic } of events) {
+          topics.push(topic)
+          if (topic === '/containers/delete') break
+        }
+      })()
+      // The subscription is one call among others: this answer comes after it has begun.
+      await client.namespaces.list()
+      {
+        await using container = await client.containers.create('events', { image, args: ['true'] })
+        await container.run()
+      }
+      await reading
+      assert.deepEqual(topics, [
+        '/containers/create',
+        '/tasks/create',
+        '/tasks/start',
+        '/tasks/exit',
+        '/tasks/delete',
+        '/containers/delete',
+      ])
+    })
+
+    check('labels are set and removed', async () => {
+      await using container = await client.containers.create('labels', {
+        image,
+        labels: { a: '1', b: '2' },
+      })
+      const { labels } = await container.setLabels({ a: '', c: '3' })
+      assert.deepEqual({ b: labels['b'], c: labels['c'] }, { b: '2', c: '3' })
+      const found = await client.containers.list(['labels.c==3'])
+      assert.deepEqual(
+        found.map(({ id }) => id),
+        ['labels'],
+      )
+    })
+
+    check('a namespace that is not empty is not deleted', async () => {
+      await rejectsWith('failed_precondition', client.namespaces.delete('client'), /must be empty/)
+      await client.namespaces.create('empty', { purpose: 'none' })
+      assert.deepEqual((await client.namespaces.get('empty')).labels, { purpose: 'none' })
+      await client.namespaces.delete('empty')
+    })
+  })
+}
