@@ -1,5 +1,6 @@
 import type { Plugin } from '#plugin/plugin.ts'
 import { contentPlugin } from '#plugins/content/local/plugin.ts'
+import { walkingPlugin } from '#plugins/diff/walking/plugin.ts'
 import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
@@ -18,6 +19,7 @@ export const builtins: readonly Plugin[] = [
   nativePlugin,
   exchangePlugin,
   metadataPlugin,
+  walkingPlugin,
   gcPlugin,
   leasesPlugin,
   taskPlugin,
