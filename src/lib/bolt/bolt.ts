@@ -104,7 +104,7 @@ export class BoltDatabase implements Database {
         outcomes.push(attempt(tx, job))
         if (performance.now() > end) break
       }
-      if (tx.changed) await this.#store.commit(tx)
+      if (tx.changed) await this.#store.commit(tx, jobs.length === 1 && this.#queue.size === 0)
     } catch (err) {
       const failed = jobs.length > 0 ? jobs : [...this.#queue]
       for (const job of failed) {

@@ -45,7 +45,7 @@ export async function openFile(file: BoltFile, options: OpenOptions): Promise<Da
     meta = readMeta(file)
   } else if (!readOnly && !noSync) {
     // What a killed process wrote may be in memory only. It is built upon, so it has to be on disk.
-    await file.sync()
+    await file.sync(false)
   }
   if (meta === undefined)
     throw new CodedError('data_loss', `database ${JSON.stringify(file.path)} is not valid`)

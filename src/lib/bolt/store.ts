@@ -68,13 +68,14 @@ export class Store {
   }
 
   /**
-   * Makes what `tx` changed durable. When it throws, the state is what it was before.
+   * Makes what `tx` changed durable; `alone` when one caller waits for it and no more. When it
+   * throws, the state is what it was before.
    *
    * @throws the system error of the write or sync that failed.
    */
-  async commit(tx: Transaction): Promise<void> {
+  async commit(tx: Transaction, alone: boolean): Promise<void> {
     const freelist = await this.prepare()
-    await this.#repair()
+    await this.#repair(alone)
     const taken: Freed[] = []
     let { highWater } = this.#meta
     const allocate = (span: number): number => {
@@ -94,8 +95,8 @@ export class Store {
       const { sequence } = tx.root
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
       await this.#grow(highWater * pageSize)
-      await this.#writePages(pages)
-      await this.#writeMeta(meta)
+      await this.#writePages(pages, alone)
+      await this.#writeMeta(meta, alone)
       this.#publish(meta, pages, tx.freed, freelist)
     } catch (err) {
       for (const { start, span } of taken) freelist.give(start, span)
@@ -115,19 +116,19 @@ export class Store {
     this.#size = size
   }
 
-  async #writePages(pages: readonly Page[]): Promise<void> {
+  async #writePages(pages: readonly Page[], alone: boolean): Promise<void> {
     let written = 0
     for (const page of pages) {
       await this.#file.write(page.buf, page.id * this.#meta.pageSize)
       if (++written % writeSlice === 0) await new Promise((resolve) => setImmediate(resolve))
     }
-    await this.#sync()
+    await this.#sync(alone)
   }
 
-  async #writeMeta(meta: Meta): Promise<void> {
+  async #writeMeta(meta: Meta, alone: boolean): Promise<void> {
     this.#olderIsDamaged = true
     await this.#file.write(encodeMeta(meta), this.#olderSlot)
-    await this.#sync()
+    await this.#sync(alone)
     this.#olderIsDamaged = false
   }
 
@@ -135,10 +136,10 @@ export class Store {
    * A commit that failed at its meta page may or may not be in the file. Before pages it refers to
    * are used again, the older meta is put back.
    */
-  async #repair(): Promise<void> {
+  async #repair(alone: boolean): Promise<void> {
     if (!this.#olderIsDamaged) return
     await this.#file.write(this.#older, this.#olderSlot)
-    await this.#sync()
+    await this.#sync(alone)
     this.#olderIsDamaged = false
   }
 
@@ -152,8 +153,8 @@ export class Store {
     for (const page of pages) this.pager.keep(page)
   }
 
-  async #sync(): Promise<void> {
-    if (!this.#noSync) await this.#file.sync()
+  async #sync(alone: boolean): Promise<void> {
+    if (!this.#noSync) await this.#file.sync(alone)
   }
 }
 
@@ -200,9 +201,9 @@ export async function create(file: BoltFile, sync: boolean): Promise<void> {
   }
   await file.truncate(newPages * newPageSize)
   await file.write(rootPage, 2 * newPageSize)
-  if (sync) await file.sync()
+  if (sync) await file.sync(false)
   for (const [i, meta] of metas.entries()) await file.write(meta, i * newPageSize)
-  if (sync) await file.sync()
+  if (sync) await file.sync(false)
 }
 
 function emptyDatabase(): { rootPage: Buffer; metas: Buffer[] } {
