@@ -2,15 +2,16 @@ import assert from 'node:assert/strict'
 
 import { codeOf, describe, type ErrorCode } from '#lib/errors/errors.ts'
 
-/** Fails unless `promise` rejects with an error of class `code`, whose message matches `message`. */
+/** Fails unless `promise` rejects with an error of class `code`, whose message matches or is `message`. */
 export async function rejectsWith(
   code: ErrorCode,
   promise: Promise<unknown>,
-  message = /(?:)/,
+  message: RegExp | string = /(?:)/,
 ): Promise<void> {
   await assert.rejects(promise, (err) => {
     assert.equal(codeOf(err), code, describe(err))
-    assert.match(describe(err), message)
+    if (typeof message === 'string') assert.equal(describe(err), message)
+    else assert.match(describe(err), message)
     return true
   })
 }
