@@ -11,6 +11,7 @@ import { codeOf, describe } from '#lib/errors/errors.ts'
 import { openFifo } from '#sys/fifo.ts'
 import { mkfifo } from '#sys/node.ts'
 import { mountInfo } from '#sys/mount-info.ts'
+import { containerd2 } from '#testing/containerd.ts'
 import { root } from '#testing/root.ts'
 
 import {
@@ -22,8 +23,10 @@ import {
   until,
 } from './runtime-bench.ts'
 
+const newer = containerd2()
 const shims: Record<string, BenchOptions> = {
   'the Go shim': { builtinShim: false, runtime: 'io.containerd.runc.v2' },
+  ...(newer && { [`the Go shim ${newer.version}`]: { builtinShim: false, runtime: newer.shim } }),
   'the built-in host': { builtinShim: true, runtime: 'io.containerd.runc.v2' },
 }
 

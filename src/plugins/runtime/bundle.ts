@@ -151,8 +151,18 @@ function removeRootfs(path: string): void {
   } catch (err) {
     if (isErrno(err, 'ENOENT')) return
     if (!isErrno(err, 'EBUSY', 'ENOTEMPTY')) throw err
-    unmountRecursive(path)
+    unmount(path)
     rmdirSync(path)
+  }
+}
+
+/** What a container that is just being killed still uses is unmounted when it lets go. */
+function unmount(path: string): void {
+  try {
+    unmountRecursive(path)
+  } catch (err) {
+    if (!isErrno(err, 'EBUSY')) throw err
+    unmountRecursive(path, { detach: true })
   }
 }
 

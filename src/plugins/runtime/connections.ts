@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events'
 import type { Context } from '#core/context.ts'
 import { type CodedError, unimplemented } from '#lib/errors/errors.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
+import { connectGrpc } from '#lib/grpc/client.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { connectTtrpc } from '#lib/ttrpc/client.ts'
 
@@ -78,13 +79,22 @@ async function watch(opening: Promise<Connection>, onGone: () => void): Promise<
 }
 
 async function connect({ address, protocol }: Endpoint, namespace: string): Promise<Connection> {
-  if (protocol.toLowerCase() !== 'ttrpc') throw notSupported(`protocol "${protocol}"`)
   const scheme = /^([a-z]+):\/\//.exec(address)?.[1]
   if (scheme !== undefined && scheme !== 'unix') throw notSupported(`address "${address}"`)
-  // An address without a scheme is the name of an abstract socket.
-  const target = scheme === undefined ? `\0${address}` : address
-  const metadata = { 'containerd-namespace-ttrpc': namespace }
-  return await connectTtrpc(target, { connectMs, metadata })
+  switch (protocol.toLowerCase()) {
+    case 'ttrpc': {
+      // An address without a scheme is the name of an abstract socket.
+      const target = scheme === undefined ? `\0${address}` : address
+      const metadata = { 'containerd-namespace-ttrpc': namespace }
+      return await connectTtrpc(target, { connectMs, metadata })
+    }
+    case 'grpc': {
+      const metadata = { 'containerd-namespace': namespace }
+      return await connectGrpc(address, { connectMs, metadata })
+    }
+    default:
+      throw notSupported(`protocol "${protocol}"`)
+  }
 }
 
 const notSupported = (what: string): CodedError =>

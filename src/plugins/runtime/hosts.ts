@@ -25,8 +25,8 @@ interface Host {
   retiring?: Promise<void>
 }
 
-/** A host without containers stays this long: the next one need not start it. */
-const lingerMs = 30_000
+/** A host without containers stays this long by default: the next one need not start it. */
+const defaultLingerMs = 30_000
 /** containerd's `io.containerd.timeout.shim.shutdown`. */
 const shutdownMs = 3_000
 
@@ -41,10 +41,12 @@ const shutdownMs = 3_000
 export class Hosts implements AsyncDisposable {
   readonly #connections: Connections
   readonly #hosts = new Map<string, Host>()
+  readonly #lingerMs: number
   #disposed = false
 
-  constructor(connections: Connections) {
+  constructor(connections: Connections, lingerMs: number = defaultLingerMs) {
     this.#connections = connections
+    this.#lingerMs = lingerMs
   }
 
   /** Joins the host of `namespace`; `start` is called when none runs. @throws what `start` throws. */
@@ -126,7 +128,7 @@ export class Hosts implements AsyncDisposable {
     const retire = (): void => {
       host.retiring = this.#retire(namespace, host)
     }
-    if (host.users === 0) host.timer = setTimeout(retire, lingerMs).unref()
+    if (host.users === 0) host.timer = setTimeout(retire, this.#lingerMs).unref()
   }
 
   /** Asks the host to end, and gives its connection back. It stays when others use it too. */

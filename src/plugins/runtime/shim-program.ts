@@ -2,7 +2,7 @@ import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import type { Any } from '#core/any/any.ts'
-import type { Context } from '#core/context.ts'
+import { type Context, withTimeout } from '#core/context.ts'
 import type { Exit } from '#core/runtime/runtime.ts'
 import { DeleteResponseSchema } from '#gen/shim/task-v3_pb.ts'
 
@@ -20,6 +20,8 @@ import { toTimestamp } from './wire.ts'
  *
  * in the bundle, with TTRPC_ADDRESS and others in the environment. Source: upstream `pkg/shim`.
  */
+
+const infoMs = 10_000
 
 /** The program of a shim, to be called for bundles. */
 export class ShimProgram {
@@ -72,7 +74,7 @@ export class ShimProgram {
     const stdin = options && toBinary(AnySchema, create(AnySchema, options))
     const { stdout } = await runProgram(this.path, {
       args: ['-info'],
-      signal: ctx.signal,
+      signal: withTimeout(ctx, infoMs).signal,
       ...(stdin === undefined ? {} : { stdin }),
     })
     return { typeUrl: 'containerd.types.RuntimeInfo', value: stdout }
