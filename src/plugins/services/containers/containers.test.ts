@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import type { NewContainer } from '#core/containers/containers.ts'
+import type { Context } from '#core/context.ts'
+import {
+  ContainerCreateSchema,
+  ContainerDeleteSchema,
+  ContainerUpdateSchema,
+} from '#gen/events/container_pb.ts'
+import { Containers } from '#gen/services/containers_pb.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
+import { callOptions } from '#proxy/call.ts'
+import { RemoteContainerStore } from '#proxy/containers.ts'
+import { unpack } from '#proxy/convert/pack.ts'
+import { withMetadata } from '#testing/metadata.ts'
+import { type Recorded, recordingPublisher } from '#testing/publisher.ts'
+import { rejectsWith } from '#testing/rejects.ts'
+import { serve } from '#testing/serve.ts'
+
+import { containersApi } from './grpc.ts'
+import { PublishingContainerStore } from './service.ts'
+
+interface Given {
+  readonly ctx: Context
+  readonly connection: Connection
+  readonly remote: RemoteContainerStore
+  readonly events: readonly Recorded[]
+}
+
+async function containers(t: TestContext, body: (given: Given) => Promise<void>): Promise<void> {
+  await withMetadata(t, async ({ ctx, metadata }) => {
+    const events: Recorded[] = []
+    const store = new PublishingContainerStore(metadata.containers, recordingPublisher(events))
+    await using served = await serve(ctx, [containersApi(store)])
+    const { connection } = served
+    await body({ ctx, connection, remote: new RemoteContainerStore(connection), events })
+  })
+}
+
+const given: NewContainer = {
+  id: 'one',
+  labels: { a: 'b' },
+  image: 'img',
+  runtime: { name: 'io.containerd.runc.v2', options: { typeUrl: 'x.Y', value: Buffer.of(1) } },
+  spec: { typeUrl: 'types.containerd.io/spec', value: Buffer.from('{}') },
+  snapshotKey: 'key',
+  snapshotter: 'native',
+  sandbox: '',
+  extensions: { ext: { typeUrl: 'a.B', value: Buffer.of(2, 3) } },
+}
+
+test('a container comes back as it was given', async (t) => {
+  await containers(t, async ({ ctx, remote }) => {
+    const created = await remote.create(ctx, given)
+    const { createdAt, updatedAt, ...rest } = await remote.get(ctx, 'one')
+    assert.deepEqual(rest, given)
+    assert.deepEqual([createdAt, updatedAt], [created.createdAt, created.updatedAt])
+    assert.deepEqual(
+      (await remote.list(ctx, ['labels.a==b'])).map(({ id }) => id),
+      ['one'],
+    )
+    assert.deepEqual(await remote.list(ctx, ['id==two']), [])
+  })
+})
+
+test('every change of a container is published, and no failure is', async (t) => {
+  await containers(t, async ({ ctx, remote, events }) => {
+    await remote.create(ctx, given)
+    await remote.update(ctx, { ...given, labels: { c: 'd' } }, ['labels'])
+    await remote.delete(ctx, 'one')
+    await rejectsWith('not_found', remote.delete(ctx, 'one'))
+    await rejectsWith('not_found', remote.update(ctx, given, ['labels']))
+    assert.deepEqual(
+      events.map(({ topic, namespace }) => [topic, namespace]),
+      [
+        ['/containers/create', 'testing'],
+        ['/containers/update', 'testing'],
+        ['/containers/delete', 'testing'],
+      ],
+    )
+    const [create, update, gone] = events.map(({ event }) => event)
+    assert.ok(create && update && gone)
+    assert.equal(create.typeUrl, 'containerd.events.ContainerCreate')
+    const { runtime, image } = unpack(ContainerCreateSchema, create)
+    assert.deepEqual(
+      [image, runtime?.name, runtime?.options?.typeUrl],
+      ['img', 'io.containerd.runc.v2', 'x.Y'],
+    )
+    assert.deepEqual(unpack(ContainerUpdateSchema, update).labels, { c: 'd' })
+    assert.equal(unpack(ContainerDeleteSchema, gone).id, 'one')
+  })
+})
+
+test('an update needs an id', async (t) => {
+  await containers(t, async ({ ctx, connection }) => {
+    const client = connection.client(Containers)
+    await rejectsWith(
+      'invalid_argument',
+      client.update({}, callOptions(ctx)),
+      'Container.ID required',
+    )
+  })
+})
+
+test('a container that is not there is named in the error', async (t) => {
+  await containers(t, async ({ ctx, remote }) => {
+    await rejectsWith('not_found', remote.get(ctx, 'none'), /container "none"/)
+    await rejectsWith(
+      'failed_precondition',
+      remote.get({ ...ctx, namespace: '' }, 'none'),
+      /namespace is required/,
+    )
+  })
+})

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+
+import type { Store } from '#core/content/content.ts'
+import type { Context } from '#core/context.ts'
+import {
+  Content,
+  WriteAction,
+  type WriteContentRequestSchema,
+  type WriteContentResponse,
+} from '#gen/services/content_pb.ts'
+import { digestOf } from '#lib/digest/digest.ts'
+import { Inbox } from '#lib/rpc/inbox.ts'
+import { callOptions } from '#proxy/call.ts'
+import { withMetadata } from '#testing/metadata.ts'
+import { rejectsWith } from '#testing/rejects.ts'
+import { serve } from '#testing/serve.ts'
+
+import { contentApi } from './grpc.ts'
+
+const { STAT, WRITE, COMMIT } = WriteAction
+const hello = Buffer.from('hello, world')
+const digest = digestOf(hello)
+
+type Request = MessageInitShape<typeof WriteContentRequestSchema>
+
+interface Upload {
+  ask(request: Request): Promise<WriteContentResponse>
+  /** Sends no more, and gives what is still answered. */
+  finish(): Promise<WriteContentResponse[]>
+}
+
+interface Given {
+  readonly ctx: Context
+  readonly store: Store
+  readonly begin: () => Upload
+}
+
+/** Uploads request by request, as the wire has them. */
+async function conversing(t: TestContext, body: (given: Given) => Promise<void>): Promise<void> {
+  await withMetadata(t, async ({ ctx, metadata }) => {
+    await using served = await serve(ctx, [contentApi(metadata.content)])
+    const client = served.connection.client(Content)
+    const begin = (): Upload => {
+      const requests = new Inbox<Request>()
+      const answers = client.write(requests, callOptions(ctx))[Symbol.asyncIterator]()
+      return {
+        async ask(request) {
+          requests.push(request)
+          const answer = await answers.next()
+          assert.ok(!answer.done, 'the call ended')
+          return answer.value
+        },
+        async finish() {
+          requests.end()
+          return await Array.fromAsync({ [Symbol.asyncIterator]: () => answers })
+        },
+      }
+    }
+    await body({ ctx, store: metadata.content, begin })
+  })
+}
+
+test('an upload is one answer per request, and the last one twice', async (t) => {
+  await conversing(t, async ({ ctx, store, begin }) => {
+    const upload = begin()
+    const stat = await upload.ask({ action: STAT, ref: 'up', total: 12n, expected: digest })
+    assert.equal(stat.offset, 0n)
+    assert.equal(stat.total, 12n)
+    assert.ok(stat.startedAt)
+    const half = await upload.ask({ action: WRITE, data: hello.subarray(0, 5) })
+    assert.equal(half.offset, 5n)
+    assert.equal(half.digest, digestOf('hello'))
+    const last = await upload.ask({
+      action: COMMIT,
+      offset: 5n,
+      data: hello.subarray(5),
+      labels: { a: 'b' },
+    })
+    assert.equal(last.offset, 12n)
+    assert.equal(last.digest, digest)
+    assert.deepEqual(await upload.finish(), [last])
+    assert.deepEqual((await store.info(ctx, digest)).labels, { a: 'b' })
+  })
+})
+
+test('the first request of an upload names it', async (t) => {
+  await conversing(t, async ({ begin }) => {
+    await rejectsWith(
+      'invalid_argument',
+      begin().ask({ action: STAT }),
+      'first message must have a reference',
+    )
+  })
+})
+
+test('an upload that ends early keeps what has come, and goes on there', async (t) => {
+  await conversing(t, async ({ begin }) => {
+    const first = begin()
+    await first.ask({ action: WRITE, ref: 'up', data: hello.subarray(0, 5) })
+    assert.equal((await first.finish()).length, 1)
+    const again = begin()
+    const stat = await again.ask({ action: STAT, ref: 'up' })
+    assert.equal(stat.offset, 5n)
+    const rest = await again.ask({ action: COMMIT, offset: 5n, data: hello.subarray(5) })
+    assert.equal(rest.digest, digest)
+  })
+})
+
+test('a write at the beginning starts over', async (t) => {
+  await conversing(t, async ({ begin }) => {
+    const upload = begin()
+    await upload.ask({ action: WRITE, ref: 'up', data: Buffer.from('something else') })
+    const over = await upload.ask({ action: WRITE, offset: 0n, data: hello })
+    assert.equal(over.offset, 12n)
+    assert.equal(over.digest, digest)
+  })
+})
+
+test('a write anywhere but at the end is out of range', async (t) => {
+  await conversing(t, async ({ begin }) => {
+    const upload = begin()
+    await upload.ask({ action: WRITE, ref: 'up', data: hello })
+    await rejectsWith(
+      'out_of_range',
+      upload.ask({ action: WRITE, offset: 5n, data: hello }),
+      'write @5 must occur at current offset 12',
+    )
+  })
+})
+
+test('content that is known ends the upload, and nothing of it stays', async (t) => {
+  await conversing(t, async ({ ctx, store, begin }) => {
+    const first = begin()
+    await first.ask({ action: COMMIT, ref: 'one', data: hello })
+    await first.finish()
+    const second = begin()
+    await second.ask({ action: WRITE, ref: 'two', data: hello })
+    await rejectsWith(
+      'already_exists',
+      second.ask({ action: COMMIT, offset: 12n, expected: digest }),
+      `blob with expected digest ${digest} exists`,
+    )
+    await rejectsWith('not_found', store.status(ctx, 'two'))
+  })
+})
+
+test('a name is held by one upload at a time', async (t) => {
+  await conversing(t, async ({ begin }) => {
+    const first = begin()
+    await first.ask({ action: STAT, ref: 'up' })
+    await rejectsWith('unavailable', begin().ask({ action: STAT, ref: 'up' }), /locked/)
+    await first.finish()
+    await begin().ask({ action: STAT, ref: 'up' })
+  })
+})
