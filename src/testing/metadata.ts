@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 
 import type { Any } from '#core/any/any.ts'
+import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { openMetadata } from '#core/metadata/open.ts'
@@ -30,20 +31,23 @@ interface Published {
 interface TestMetadataOptions {
   readonly policy?: 'shared' | 'isolated'
   readonly snapshotters?: ReadonlyMap<string, Snapshotter>
+  /** Puts something in front of the content store. */
+  readonly wrapContent?: (store: Store) => Store
 }
 
 /** Opens the metadata in `root`, and makes it if there is none. */
 export async function testMetadata(
   ctx: Context,
   root: string,
-  { policy = 'shared', snapshotters = new Map() }: TestMetadataOptions = {},
+  options: TestMetadataOptions = {},
 ): Promise<TestMetadata> {
+  const { policy = 'shared', snapshotters = new Map(), wrapContent = (store) => store } = options
   const content = LocalStore.open(ctx, join(root, 'content'))
   const database = await openDatabase(join(root, 'meta.db'))
   const events: Published[] = []
   const metadata = await openMetadata(ctx, {
     database,
-    content,
+    content: wrapContent(content),
     snapshotters,
     policy,
     events: eventEncoder,

@@ -14,7 +14,7 @@ import { internal } from '#lib/errors/errors.ts'
 import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
 import { type TestMetadata, testMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
-import { overriding } from '#testing/snapshotter.ts'
+import { overriding } from '#testing/overriding.ts'
 
 interface Given extends TestMetadata {
   readonly ctx: Context

@@ -7,7 +7,7 @@ import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { newContext } from '#testing/context.ts'
 import { testMetadata } from '#testing/metadata.ts'
-import { overriding } from '#testing/snapshotter.ts'
+import { overriding } from '#testing/overriding.ts'
 
 const overlay = { asyncRemove: true, upperdirLabel: true, mountOptions: [] }
 const backends: Record<string, (ctx: Context, root: string) => Promise<Snapshotter>> = {

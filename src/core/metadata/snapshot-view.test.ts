@@ -8,7 +8,7 @@ import { alreadyExists, internal } from '#lib/errors/errors.ts'
 import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
 import { type TestMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
-import { overriding } from '#testing/snapshotter.ts'
+import { overriding } from '#testing/overriding.ts'
 
 interface Given extends TestMetadata {
   readonly ctx: Context
