@@ -27,6 +27,18 @@ export async function endShim(ctx: Context, shim: Shim): Promise<void> {
   await removeBundle(ctx, shim.bundle)
 }
 
+/** Undoes a start that failed, or that nobody waits for any more. */
+export async function abandonStart(
+  ctx: Context,
+  bundle: Bundle,
+  starting: Promise<Shim>,
+): Promise<void> {
+  // Whoever started it has the error.
+  const shim = await starting.catch(() => undefined)
+  if (shim) await endShim(ctx, shim)
+  else await removeBundle(ctx, bundle)
+}
+
 /**
  * Undoes what a failed `create` has made. A creation under way is waited for: what it makes in the
  * end could not be removed by anybody else.

@@ -6,7 +6,14 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
 import { type Bundle, createBundle } from './bundle.ts'
-import { abandonShim, cleanUp, endShim, publishDeath, removeBundle } from './end-shim.ts'
+import {
+  abandonShim,
+  abandonStart,
+  cleanUp,
+  endShim,
+  publishDeath,
+  removeBundle,
+} from './end-shim.ts'
 import { Launcher } from './launcher.ts'
 import { findBundles, programOf, recoverTask, removeLeftovers } from './recover.ts'
 import type { RuntimeSettings } from './settings.ts'
@@ -16,6 +23,8 @@ import { TaskMap } from './task-map.ts'
 import { ShimTask } from './task.ts'
 import { toTimestamp } from './wire.ts'
 
+/** How long the program of a shim may take to start one. */
+const startMs = 60_000
 /** How many shims are recovered, and how many dead ones are cleaned up, at a time. */
 const parallel = { recover: 16, cleanUp: 4 }
 
@@ -53,13 +62,7 @@ export class ShimTaskManager implements TaskManager {
     if (this.#tasks.get(namespace, id)) throw alreadyExists(`task ${id}`)
     ctx.signal.throwIfAborted()
     const bundle = createBundle(this.#settings, namespace, id, options.spec)
-    let shim: Shim
-    try {
-      shim = await this.#startShim(ctx, bundle, options)
-    } catch (err) {
-      await removeBundle(ctx, bundle)
-      throw new Error('failed to start shim', { cause: err })
-    }
+    const shim = await this.#startShim(ctx, bundle, options)
     const task = new ShimTask(shim, await this.#createTask(ctx, shim, options))
     this.#add(task)
     return task
@@ -112,7 +115,23 @@ export class ShimTaskManager implements TaskManager {
     for (const task of tasks) await task.shim[Symbol.asyncDispose]()
   }
 
+  /**
+   * Starts the shim; when that fails, or the caller leaves, nothing of it stays. What has begun is
+   * not cut off: a program that is killed may just have left a shim behind that nobody knows of.
+   */
   async #startShim(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Shim> {
+    const own = { ...this.#ctx, signal: AbortSignal.timeout(startMs) }
+    const starting = this.#launch(own, bundle, options)
+    try {
+      return await raceAbort(starting, ctx.signal)
+    } catch (err) {
+      const undone = this.#track(abandonStart(this.#ctx, bundle, starting))
+      if (!ctx.signal.aborted) await undone
+      throw new Error('failed to start shim', { cause: err })
+    }
+  }
+
+  async #launch(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Shim> {
     const program = this.#program(options.runtime)
     try {
       return await this.#launcher.start(ctx, bundle, program, optionsFor(options))
