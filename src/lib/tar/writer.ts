@@ -22,21 +22,40 @@ export const endOfArchive: Uint8Array = new Uint8Array(2 * blockSize)
 /** How many zeros fill content of `size` bytes up to whole blocks. */
 export const paddingOf = (size: number): number => (blockSize - (size % blockSize)) % blockSize
 
+export interface EncodeOptions {
+  /**
+   * Split a name above 100 bytes at a slash, as ustar can. Go's writer does so unless it is told to
+   * use pax, in which a record holds the name.
+   */
+  readonly splitName?: boolean
+}
+
 /**
  * The header blocks of an entry: ustar, with a pax header before it for what does not fit there. The
  * bytes are those of Go's `archive/tar` in its pax format, so that layers made from the same files
  * have the same digest as containerd's.
  */
-export function encodeHeader(entry: EntryToWrite): Uint8Array {
-  const records = paxRecords(entry)
-  const block = ustarBlock(entry)
-  if (records.length === 0) return block
-  return Buffer.concat([paxBlocks(entry.name, records), block])
+export function encodeHeader(entry: EntryToWrite, options: EncodeOptions = {}): Uint8Array {
+  const split = options.splitName ? splitName(entry.name) : undefined
+  const records = paxRecords(split ? { ...entry, name: split.name } : entry)
+  if (records.length > 0)
+    return Buffer.concat([paxBlocks(entry.name, paxRecords(entry)), ustarBlock(entry, '')])
+  return split ? ustarBlock({ ...entry, name: split.name }, split.prefix) : ustarBlock(entry, '')
+}
+
+/** The parts of a name that ustar can hold only in two fields. */
+function splitName(name: string): { readonly prefix: string; readonly name: string } | undefined {
+  if (name.length <= 100 || !isAscii(name)) return undefined
+  const end = name.length > 156 ? 156 : name.length - (name.endsWith('/') ? 1 : 0)
+  const slash = name.lastIndexOf('/', end - 1)
+  const rest = name.length - slash - 1
+  if (slash <= 0 || rest > 100 || rest === 0) return undefined
+  return { prefix: name.slice(0, slash), name: name.slice(slash + 1) }
 }
 
 const second = 1_000_000_000n
 
-function ustarBlock(entry: EntryToWrite): Uint8Array {
+function ustarBlock(entry: EntryToWrite, prefix: string): Uint8Array {
   const block = new Uint8Array(blockSize)
   const { mode, uid = 0, gid = 0, size = 0, mtime = 0n, major = 0, minor = 0 } = entry
   putName(block, entry.name)
@@ -51,6 +70,7 @@ function ustarBlock(entry: EntryToWrite): Uint8Array {
   putText(block, 297, 32, ascii(entry.groupName ?? ''))
   putOctal(block, 329, 8, major)
   putOctal(block, 337, 8, minor)
+  putText(block, 345, 155, prefix)
   return seal(block)
 }
 

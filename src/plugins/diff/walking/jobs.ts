@@ -1,0 +1,87 @@
+import type { MessagePort } from 'node:worker_threads'
+
+import type { Mount } from '#core/mount/mount.ts'
+import { CodedError, type ErrorCode, resourceExhausted } from '#lib/errors/errors.ts'
+import { isErrno, systemError } from '#sys/errno.ts'
+
+/*
+ * What the main thread and a worker say to each other. A worker has one job at a time:
+ *
+ *     main ── Job ──────────────────────────► worker
+ *     main ◄── pull ── piece ──► … (port)     apply, when the blob is no file
+ *     main ◄── piece ── taken ──► … (port)    compare
+ *     main ◄── Outcome ────────────────────── worker
+ */
+
+interface AnyJob {
+  /** Where file systems are mounted that nothing else needs. */
+  readonly tempDir: string
+  /** One number in shared memory; 1 asks the worker to stop. */
+  readonly cancelled: Int32Array
+}
+
+/** Unpack a layer. */
+export interface ApplyJob extends AnyJob {
+  readonly kind: 'apply'
+  /** The file of the blob, or where its pieces come from. */
+  readonly blob: string | MessagePort
+  readonly compressed: boolean
+  readonly mounts: readonly Mount[]
+}
+
+/** Make a layer. */
+export interface CompareJob extends AnyJob {
+  readonly kind: 'compare'
+  readonly lower: readonly Mount[]
+  readonly upper: readonly Mount[]
+  readonly compression: 'none' | 'gzip' | 'zstd'
+  /** Times after this one, in nanoseconds since the epoch, become this one. */
+  readonly latestTime?: bigint | undefined
+  /** Where the pieces of the layer go. */
+  readonly output: MessagePort
+}
+
+export type Job = ApplyJob | CompareJob
+
+/** The uncompressed layer. */
+export interface JobResult {
+  readonly digest: string
+  readonly size: number
+}
+
+/** An error on its way between threads, which would lose all but its text otherwise. */
+export interface ErrorOnWire {
+  readonly message: string
+  readonly coded?: ErrorCode | undefined
+  readonly system?:
+    | {
+        readonly errno: number
+        readonly syscall: string
+        readonly path?: string | undefined
+        readonly dest?: string | undefined
+      }
+    | undefined
+}
+
+export type Outcome = { readonly result: JobResult } | { readonly error: ErrorOnWire }
+
+/** `err` for the other thread. */
+export function toWire(err: unknown): ErrorOnWire {
+  if (err instanceof SuppressedError) return toWire(err.suppressed)
+  if (err instanceof CodedError) return { message: err.message, coded: err.code }
+  if (!(err instanceof Error)) return { message: String(err) }
+  if (!('syscall' in err && 'errno' in err)) return { message: err.message }
+  const { errno, syscall } = err
+  if (typeof errno !== 'number' || typeof syscall !== 'string') return { message: err.message }
+  const path = 'path' in err && typeof err.path === 'string' ? err.path : undefined
+  const dest = 'dest' in err && typeof err.dest === 'string' ? err.dest : undefined
+  return { message: err.message, system: { errno, syscall, path, dest } }
+}
+
+/** The error that the other thread had; a full disk is `resource_exhausted`. */
+export function fromWire({ message, coded, system }: ErrorOnWire): Error {
+  if (coded) return new CodedError(coded, message)
+  if (!system) return new Error(message)
+  const err = systemError(-system.errno, system.syscall, system)
+  return isErrno(err, 'ENOSPC', 'EDQUOT') ? resourceExhausted(err.message, { cause: err }) : err
+}

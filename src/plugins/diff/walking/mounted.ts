@@ -1,0 +1,101 @@
+import { mkdtempSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { Mount } from '#core/mount/mount.ts'
+import { isErrno } from '#sys/errno.ts'
+import { mountAll, unmountRecursive } from '#sys/mount.ts'
+
+import type { ExtractTarget } from './extractor.ts'
+import { inUserNamespace } from './user-namespace.ts'
+
+/** A directory where mounts can be looked at, until it is disposed of. */
+export interface Mounted extends Disposable {
+  readonly path: string
+}
+
+/** Mounts `mounts` in a directory of their own below `tempDir`. @throws {SystemError} */
+export function mountTemporarily(mounts: readonly Mount[], tempDir: string): Mounted {
+  using undo = new DisposableStack()
+  const path = undo.adopt(mkdtempSync(join(tempDir, 'containerd-mount')), rmdirSync)
+  undo.defer(() => unmountHard(path))
+  mountAll(mounts, path)
+  const owned = undo.move()
+  return { path, [Symbol.dispose]: () => owned.dispose() }
+}
+
+/** A busy mount is taken out of sight, and goes when its user does. */
+function unmountHard(path: string): void {
+  try {
+    unmountRecursive(path)
+  } catch (err) {
+    if (!isErrno(err, 'EBUSY')) throw err
+    unmountRecursive(path, { detach: true })
+  }
+}
+
+/** Where to unpack to, until it is disposed of. */
+export interface Target extends Disposable {
+  readonly target: ExtractTarget
+}
+
+const nothing = (): void => undefined
+
+/**
+ * The directory that takes the files of a layer: the upper one of an overlay and the source of a bind
+ * mount directly, which saves the way through the mount; anything else is mounted.
+ *
+ * @throws {SystemError}
+ */
+export function openTarget(mounts: readonly Mount[], tempDir: string): Target {
+  const [only] = mounts
+  if (only && mounts.length === 1 && !only.target) {
+    const target = directTarget(only)
+    if (target) return { target, [Symbol.dispose]: nothing }
+  }
+  const mounted = mountTemporarily(mounts, tempDir)
+  return { target: { path: mounted.path }, [Symbol.dispose]: () => mounted[Symbol.dispose]() }
+}
+
+function directTarget({ type, source, options }: Mount): ExtractTarget | undefined {
+  const mapped = options.some((option) => /^[ug]idmap=/.test(option))
+  if (type === 'bind') {
+    return options.includes('ro') || mapped ? undefined : { path: source }
+  }
+  const upper = valueOf(options, 'upperdir')
+  // In a user namespace nobody may make the devices that stand for deleted files.
+  if (type !== 'overlay' || upper === undefined || inUserNamespace()) return undefined
+  const lowers = splitLowers(valueOf(options, 'lowerdir') ?? '')
+  return { path: unescaped(upper), overlay: { lowers, userxattr: options.includes('userxattr') } }
+}
+
+function valueOf(options: readonly string[], key: string): string | undefined {
+  return options.findLast((option) => option.startsWith(`${key}=`))?.slice(key.length + 1)
+}
+
+const splitLowers = (value: string): readonly string[] =>
+  (value.match(/(?:\\.|[^:\\])+/gs) ?? []).map(unescaped)
+
+/** Overlay writes `\` before characters that mean something to it. */
+const unescaped = (path: string): string => path.replace(/\\(.)/gs, '$1')
+
+/** `mounts` for looking only: an overlay without its upper directory, the rest read-only. */
+export function readOnly(mounts: readonly Mount[]): readonly Mount[] {
+  return mounts.map((mount) => ({
+    ...mount,
+    options:
+      mount.type === 'overlay'
+        ? readOnlyOverlay(mount.options)
+        : [...mount.options.filter((option) => option !== 'rw' && option !== 'ro'), 'ro'],
+  }))
+}
+
+function readOnlyOverlay(options: readonly string[]): readonly string[] {
+  const upper = valueOf(options, 'upperdir')
+  return options
+    .filter((option) => !/^(?:workdir|upperdir|uidmap|gidmap)=/.test(option))
+    .map((option) =>
+      upper !== undefined && option.startsWith('lowerdir=')
+        ? `lowerdir=${upper}:${option.slice('lowerdir='.length)}`
+        : option,
+    )
+}

@@ -1,0 +1,20 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { definePlugin } from '#plugin/plugin.ts'
+import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
+
+import { WalkingDiffer } from './differ.ts'
+
+/** `io.containerd.differ.v1.walking`. */
+export const walkingPlugin = definePlugin({
+  type: DiffPlugin,
+  id: 'walking',
+  requires: { metadata: MetadataPlugin },
+  async init({ daemon, deps, meta }) {
+    meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    const tempDir = join(daemon.root, 'tmpmounts')
+    await mkdir(tempDir, { recursive: true, mode: 0o700 })
+    return new WalkingDiffer(deps.metadata.content, { tempDir, workers: 2 })
+  },
+})

@@ -1,0 +1,47 @@
+import { closeSync, constants, readdirSync } from 'node:fs'
+
+import { fromBytes } from '#lib/bytes/byte-string.ts'
+import { isErrno } from '#sys/errno.ts'
+import { AT_REMOVEDIR, unlinkat } from '#sys/file.ts'
+import { openat2, Resolve } from '#sys/openat2.ts'
+import { O_PATH } from '#sys/resolve.ts'
+import { type FileStat, fstatat } from '#sys/stat.ts'
+
+/** What is at `name`, not following a link; `undefined` for nothing. @throws {SystemError} */
+export function lookAt(dir: number, name: string): FileStat | undefined {
+  try {
+    return fstatat(dir, name)
+  } catch (err) {
+    if (isErrno(err, 'ENOENT', 'ENOTDIR')) return undefined
+    throw err
+  }
+}
+
+/** Opens the directory `name` of `dir`, which must not be a link, for the `*at` functions. @throws {SystemError} */
+export function openChild(dir: number, name: string): number {
+  const resolve = Resolve.beneath | Resolve.noSymlinks
+  return openat2(dir, name, { flags: O_PATH | constants.O_DIRECTORY, resolve })
+}
+
+/** The names in an open directory. @throws {SystemError} */
+export function namesIn(dir: number): readonly string[] {
+  return readdirSync(`/proc/self/fd/${dir}`, { encoding: 'buffer' }).map(fromBytes)
+}
+
+/** Removes `name` and all below it, following no link. @throws {SystemError} */
+export function removeTree(dir: number, name: string): void {
+  try {
+    unlinkat(dir, name)
+    return
+  } catch (err) {
+    if (isErrno(err, 'ENOENT')) return
+    if (!isErrno(err, 'EISDIR')) throw err
+  }
+  const child = openChild(dir, name)
+  try {
+    for (const each of namesIn(child)) removeTree(child, each)
+  } finally {
+    closeSync(child)
+  }
+  unlinkat(dir, name, AT_REMOVEDIR)
+}
