@@ -6,25 +6,18 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
 import { type Bundle, createBundle } from './bundle.ts'
-import {
-  abandonShim,
-  abandonStart,
-  cleanUp,
-  endShim,
-  publishDeath,
-  removeBundle,
-} from './end-shim.ts'
+import { createTask } from './create-task.ts'
+import { cleanUp, endShim, publishDeath, removeBundle } from './end-shim.ts'
 import { Launcher } from './launcher.ts'
+import { Pending } from './pending.ts'
 import { findBundles, programOf, recoverTask, removeLeftovers } from './recover.ts'
 import type { RuntimeSettings } from './settings.ts'
 import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
-import { ShimTask } from './task.ts'
+import type { ShimTask } from './task.ts'
 import { toTimestamp } from './wire.ts'
 
-/** How long the program of a shim may take to start one. */
-const startMs = 60_000
 /** How many shims are recovered, and how many dead ones are cleaned up, at a time. */
 const parallel = { recover: 16, cleanUp: 4 }
 
@@ -44,7 +37,7 @@ export class ShimTaskManager implements TaskManager {
   readonly #loading = new Map<string, { namespace: string; done: Promise<void> }>()
   readonly #unwatch = new Map<ShimTask, () => void>()
   /** What must end before the manager does. */
-  readonly #running = new Set<Promise<unknown>>()
+  readonly #pending = new Pending()
   readonly #cleanUps = new Slots(parallel.cleanUp)
   readonly #stop = new AbortController()
 
@@ -62,8 +55,8 @@ export class ShimTaskManager implements TaskManager {
     if (this.#tasks.get(namespace, id)) throw alreadyExists(`task ${id}`)
     ctx.signal.throwIfAborted()
     const bundle = createBundle(this.#settings, namespace, id, options.spec)
-    const shim = await this.#startShim(ctx, bundle, options)
-    const task = new ShimTask(shim, await this.#createTask(ctx, shim, options))
+    const [daemon, launcher, pending] = [this.#ctx, this.#launcher, this.#pending]
+    const task = await createTask(ctx, bundle, options, { daemon, launcher, pending })
     this.#add(task)
     return task
   }
@@ -95,7 +88,7 @@ export class ShimTaskManager implements TaskManager {
       if (!hasCode(err, 'not_found')) throw new Error('failed to delete task', { cause: err })
       missing = err
     }
-    if (this.#forget(task)) await this.#track(endShim(ctx, shim))
+    if (this.#forget(task)) await this.#pending.add(endShim(ctx, shim))
     if (!exit) throw new Error('failed to delete task', { cause: missing })
     return exit
   }
@@ -108,72 +101,11 @@ export class ShimTaskManager implements TaskManager {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     await Promise.allSettled([...this.#loading.values()].map((each) => each.done))
-    await Promise.allSettled(this.#running)
+    await this.#pending.settled()
     const tasks = this.#tasks.list()
     for (const task of tasks) this.#forget(task)
     await this.#launcher[Symbol.asyncDispose]()
     for (const task of tasks) await task.shim[Symbol.asyncDispose]()
-  }
-
-  /**
-   * Starts the shim; when that fails, or the caller leaves, nothing of it stays. What has begun is
-   * not cut off: a program that is killed may just have left a shim behind that nobody knows of.
-   */
-  async #startShim(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Shim> {
-    const own = { ...this.#ctx, signal: AbortSignal.timeout(startMs) }
-    const starting = this.#launch(own, bundle, options)
-    try {
-      return await raceAbort(starting, ctx.signal)
-    } catch (err) {
-      const undone = this.#track(abandonStart(this.#ctx, bundle, starting))
-      if (!ctx.signal.aborted) await undone
-      throw new Error('failed to start shim', { cause: err })
-    }
-  }
-
-  async #launch(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Shim> {
-    const program = this.#program(options.runtime)
-    try {
-      return await this.#launcher.start(ctx, bundle, program, optionsFor(options))
-    } catch (err) {
-      throw new Error('start failed', { cause: err })
-    }
-  }
-
-  #program(runtime: string): ReturnType<Launcher['program']> {
-    try {
-      return this.#launcher.program(runtime)
-    } catch (err) {
-      throw new Error('failed to resolve runtime path', { cause: err })
-    }
-  }
-
-  /** Creates the container; when that fails, or the caller leaves, nothing of it stays. */
-  async #createTask(ctx: Context, shim: Shim, options: CreateOptions): Promise<number> {
-    const { stdin, stdout, stderr, terminal, checkpoint, rootfs } = options
-    const taskOptions = optionsFor(options)
-    const { id, path } = shim.bundle
-    const creating = shim.firstCall(ctx, (calls) =>
-      calls.create({
-        id,
-        bundle: path,
-        rootfs: rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
-        stdin,
-        stdout,
-        stderr,
-        terminal,
-        checkpoint,
-        ...(taskOptions ? { options: taskOptions } : {}),
-      }),
-    )
-    try {
-      const { pid } = await raceAbort(creating, ctx.signal)
-      return pid
-    } catch (err) {
-      const abandoned = this.#track(abandonShim(this.#ctx, shim, creating))
-      if (!ctx.signal.aborted) await abandoned
-      throw new Error('failed to create shim task', { cause: err })
-    }
   }
 
   async #task(ctx: Context, id: string): Promise<ShimTask> {
@@ -192,7 +124,7 @@ export class ShimTaskManager implements TaskManager {
   #add(task: ShimTask): void {
     this.#tasks.add(task)
     const { closed } = task.shim
-    const onClosed = (): void => task.die(this.#track(this.#bury(task)))
+    const onClosed = (): void => task.die(this.#pending.add(this.#bury(task)))
     if (closed.aborted) return onClosed()
     closed.addEventListener('abort', onClosed, { once: true })
     this.#unwatch.set(task, () => closed.removeEventListener('abort', onClosed))
@@ -236,7 +168,7 @@ export class ShimTaskManager implements TaskManager {
       this.#loading.set(key, { namespace: bundle.namespace, done })
     }
     const loaded = Promise.all([...this.#loading.values()].map((each) => each.done))
-    void this.#track(this.#tidy(loaded))
+    void this.#pending.add(this.#tidy(loaded))
   }
 
   async #recoverOne(bundle: Bundle): Promise<void> {
@@ -254,17 +186,6 @@ export class ShimTaskManager implements TaskManager {
     await loaded
     if (!this.#ctx.signal.aborted) await removeLeftovers(this.#ctx, this.#settings)
   }
-
-  #track<T>(work: Promise<T>): Promise<T> {
-    const tracked = work.finally(() => this.#running.delete(tracked))
-    this.#running.add(tracked)
-    // Who awaits it gets the error; nobody may.
-    tracked.catch(() => {})
-    return tracked
-  }
 }
 
 const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`
-
-const optionsFor = ({ taskOptions, runtimeOptions }: CreateOptions): Any | undefined =>
-  taskOptions && taskOptions.value.length > 0 ? taskOptions : runtimeOptions

@@ -1,0 +1,108 @@
+import type { Any } from '#core/any/any.ts'
+import type { Context } from '#core/context.ts'
+import type { CreateOptions } from '#core/runtime/runtime.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+
+import type { Bundle } from './bundle.ts'
+import { abandonShim, abandonStart } from './end-shim.ts'
+import type { Launcher } from './launcher.ts'
+import type { Pending } from './pending.ts'
+import type { ShimProgram } from './shim-program.ts'
+import type { Shim } from './shim.ts'
+import { ShimTask } from './task.ts'
+
+/** How long the program of a shim may take to start one. */
+const startMs = 60_000
+
+/** What the creation of a task needs beyond its bundle. */
+export interface Creation {
+  /** Of the daemon: what is undone is undone whether or not the caller stays. */
+  readonly daemon: Context
+  readonly launcher: Launcher
+  readonly pending: Pending
+}
+
+/**
+ * Makes the task of a new bundle: starts its shim and has that create the container. When it fails,
+ * or the caller leaves, nothing stays, and the bundle is removed too.
+ *
+ * What has begun is not cut off but undone when it is done: nobody else could find it.
+ */
+export async function createTask(
+  ctx: Context,
+  bundle: Bundle,
+  options: CreateOptions,
+  creation: Creation,
+): Promise<ShimTask> {
+  const shim = await startShim(ctx, bundle, options, creation)
+  const creating = callCreate(ctx, shim, options)
+  try {
+    return new ShimTask(shim, await raceAbort(creating, ctx.signal))
+  } catch (err) {
+    const undone = creation.pending.add(abandonShim(creation.daemon, shim, creating))
+    if (!ctx.signal.aborted) await undone
+    throw new Error('failed to create shim task', { cause: err })
+  }
+}
+
+async function startShim(
+  ctx: Context,
+  bundle: Bundle,
+  options: CreateOptions,
+  { daemon, launcher, pending }: Creation,
+): Promise<Shim> {
+  // A program that is killed may just have left a shim behind.
+  const own = { ...daemon, signal: AbortSignal.timeout(startMs) }
+  const starting = launch(own, bundle, options, launcher)
+  try {
+    return await raceAbort(starting, ctx.signal)
+  } catch (err) {
+    const undone = pending.add(abandonStart(daemon, bundle, starting))
+    if (!ctx.signal.aborted) await undone
+    throw new Error('failed to start shim', { cause: err })
+  }
+}
+
+async function launch(
+  ctx: Context,
+  bundle: Bundle,
+  options: CreateOptions,
+  launcher: Launcher,
+): Promise<Shim> {
+  const program = findProgram(options.runtime, launcher)
+  try {
+    return await launcher.start(ctx, bundle, program, optionsFor(options))
+  } catch (err) {
+    throw new Error('start failed', { cause: err })
+  }
+}
+
+function findProgram(runtime: string, launcher: Launcher): ShimProgram {
+  try {
+    return launcher.program(runtime)
+  } catch (err) {
+    throw new Error('failed to resolve runtime path', { cause: err })
+  }
+}
+
+/** The create call; gives the pid of the init process. */
+async function callCreate(ctx: Context, shim: Shim, options: CreateOptions): Promise<number> {
+  const { stdin, stdout, stderr, terminal, checkpoint, rootfs } = options
+  const taskOptions = optionsFor(options)
+  const request = {
+    id: shim.bundle.id,
+    bundle: shim.bundle.path,
+    rootfs: rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+    stdin,
+    stdout,
+    stderr,
+    terminal,
+    checkpoint,
+    ...(taskOptions ? { options: taskOptions } : {}),
+  }
+  const { pid } = await shim.firstCall(ctx, (calls) => calls.create(request))
+  return pid
+}
+
+const optionsFor = ({ taskOptions, runtimeOptions }: CreateOptions): Any | undefined =>
+  taskOptions && taskOptions.value.length > 0 ? taskOptions : runtimeOptions
