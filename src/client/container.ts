@@ -107,8 +107,7 @@ export class Container implements AsyncDisposable {
     if (!this.#owned) return
     const { signal } = forCleanup(this.#session.context())
     try {
-      if (await this.#hasTask({ signal }))
-        await (await this.task({ signal }))[Symbol.asyncDispose]()
+      if (await this.#hasTask({ signal })) await (await this.task({ signal })).end({ signal })
       await this.delete({ signal })
     } catch (err) {
       if (!hasCode(err, 'not_found')) throw err

@@ -1,23 +1,13 @@
-import { randomUUID } from 'node:crypto'
-
 import type { Any } from '#core/any/any.ts'
 import { type Context, forCleanup } from '#core/context.ts'
 import type { Exit, Task as RemoteTask, ProcessState } from '#core/runtime/runtime.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 import { hasCode } from '#lib/errors/errors.ts'
 
-import { Process, type Signal, signalNumber } from './process.ts'
+import { type ExecOptions, ExecProcess } from './exec.ts'
+import { type Process, type Signal, signalNumber } from './process.ts'
 import type { Session } from './session.ts'
-import { type ProcessOptions, buildProcess, packProcess } from './spec/build.ts'
 import type { Process as ProcessSpec } from './spec/types.ts'
-import { type IoOptions, ProcessIo } from './stdio.ts'
-
-/** How to add a process to a task. */
-export interface ExecOptions extends ProcessOptions, IoOptions, AbortOptions {
-  readonly args: readonly string[]
-  /** A random one without it. */
-  readonly id?: string
-}
 
 /** What a task handle is made from. */
 export interface TaskParts {
@@ -30,7 +20,8 @@ export interface TaskParts {
 /**
  * The running side of a container.
  *
- * Disposal ends it: what still runs is killed, and the task is deleted.
+ * Disposal ends a task that `container.start` made: what still runs is killed, and the task is
+ * deleted. One that was looked up is left alone; `end` is for those.
  */
 export class Task implements AsyncDisposable {
   readonly id: string
@@ -69,15 +60,13 @@ export class Task implements AsyncDisposable {
 
   /** Adds a process, runs it, and gives how it ended. Its output has been delivered by then. */
   async exec(options: ExecOptions): Promise<Exit> {
-    const ctx = this.#context(options)
-    const { task, session, spec } = this.#parts
-    const execId = options.id ?? `exec-${randomUUID()}`
-    await using io = await ProcessIo.open(session.settings.fifoDir, options, options)
-    const process = packProcess(buildProcess(spec, options))
-    await task.exec(ctx, execId, { ...io.stdio, spec: process })
-    await using _removed = { [Symbol.asyncDispose]: () => this.#removeExec(ctx, execId) }
-    const pid = await task.start(ctx, execId)
-    return await new Process({ session, task, execId, pid, io }).wait(options)
+    await using process = await this.startExec(options)
+    return await process.wait(options)
+  }
+
+  /** Adds a process and starts it. Disposing the handle ends it. */
+  async startExec(options: ExecOptions): Promise<ExecProcess> {
+    return await ExecProcess.start(this.#parts, options)
   }
 
   /** Tells the terminal of the first process how large it is. */
@@ -114,37 +103,30 @@ export class Task implements AsyncDisposable {
     return await this.#parts.session.tasks.delete(this.#context(options), this.id)
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await using _streams = this.#scope
-    const ctx = forCleanup(this.#context({}))
+  /** Kills what still runs, waits for its end and deletes the task. */
+  async end(options: AbortOptions = {}): Promise<void> {
+    const ctx = this.#context(options)
+    const { task, session } = this.#parts
     try {
-      await this.#parts.task.kill(ctx, { signal: signalNumber('SIGKILL'), all: true })
+      await task.kill(ctx, { signal: signalNumber('SIGKILL'), all: true })
     } catch (err) {
       if (!isOver(err)) throw err
     }
     try {
-      await this.#parts.task.wait(ctx)
-      await this.#parts.session.tasks.delete(ctx, this.id)
+      await task.wait(ctx)
+      await session.tasks.delete(ctx, this.id)
     } catch (err) {
       if (!hasCode(err, 'not_found')) throw err
     }
   }
 
-  #context(options: AbortOptions): Context {
-    return this.#parts.session.context(options)
+  async [Symbol.asyncDispose](): Promise<void> {
+    await using _streams = this.#scope
+    if (this.#process) await this.end(forCleanup(this.#context({})))
   }
 
-  async #removeExec(ctx: Context, execId: string): Promise<void> {
-    const cleanup = forCleanup(ctx)
-    const { task } = this.#parts
-    try {
-      await task.deleteExec(cleanup, execId)
-    } catch (err) {
-      if (hasCode(err, 'not_found')) return
-      await task.kill(cleanup, { signal: signalNumber('SIGKILL'), execId })
-      await task.wait(cleanup, execId)
-      await task.deleteExec(cleanup, execId)
-    }
+  #context(options: AbortOptions): Context {
+    return this.#parts.session.context(options)
   }
 }
 

@@ -111,6 +111,35 @@ for (const [name, containerd] of Object.entries(daemons)) {
       assert.equal((await task.wait()).status, 137)
     })
 
+    check('an added process can be talked to and killed', async () => {
+      await using container = await client.containers.create('talk', {
+        image,
+        args: ['sleep', '1000'],
+      })
+      await using task = await container.start()
+      {
+        await using cat = await task.startExec({ id: 'cat', args: ['sleep', '1000'] })
+        assert.equal((await task.state({ execId: 'cat' })).pid, cat.pid)
+        await cat.kill('SIGKILL')
+        assert.equal((await cat.wait()).status, 137)
+      }
+      await rejectsWith('not_found', task.state({ execId: 'cat' }))
+      await using _forgotten = await task.startExec({ args: ['sleep', '1000'] })
+    })
+
+    check('a task that was looked up outlives its handle', async () => {
+      await using container = await client.containers.create('again', {
+        image,
+        args: ['sleep', '1000'],
+      })
+      await using task = await container.start()
+      {
+        await using other = await (await client.containers.get('again')).task()
+        assert.equal(other.pid, task.pid)
+      }
+      assert.equal((await task.state()).status, 'running')
+    })
+
     check('disposing removes the container, its task and its snapshot', async () => {
       {
         await using container = await client.containers.create('gone', {

@@ -58,11 +58,11 @@ test('a list travels in blocks of a hundred', async (t) => {
     async ({ ctx, metadata }) => {
       await using served = await serve(ctx, [snapshotsApi(metadata.snapshotters)])
       const remote = new RemoteSnapshotter(served.connection, 'native')
-      for (let i = 0; i < 201; i++) await remote.prepare(ctx, `key-${i}`, '')
+      for (let i = 0; i < 101; i++) await remote.prepare(ctx, `key-${i}`, '')
       const client = served.connection.client(Snapshots)
       const messages = client.list({ snapshotter: 'native' }, callOptions(ctx))
       const sizes = await Array.fromAsync(messages, ({ info }) => info.length)
-      assert.deepEqual(sizes, [100, 100, 1])
+      assert.deepEqual(sizes, [100, 1])
     },
     native,
   )
