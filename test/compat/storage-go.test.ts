@@ -1,83 +1,19 @@
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 import { readBlob } from '#core/content/read-blob.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { LocalStore } from '#plugins/content/local/local-store.ts'
 import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
-import { type Containerd, everyContainerd } from '#testing/containerd.ts'
+import { everyContainerd } from '#testing/containerd.ts'
 import { newContext } from '#testing/context.ts'
 import { root } from '#testing/root.ts'
-
-/** A containerd of the test's own, with its files in `dir`. */
-interface Go extends AsyncDisposable {
-  /** Runs `ctr` against it. */
-  readonly ctr: (args: readonly string[], stdin?: string) => Promise<string>
-  /** Starts `ctr content ingest`, sends `part`, and leaves before the end. */
-  readonly ingestPart: (ref: string, part: string) => Promise<void>
-}
-
-const startTimeout = 20_000
-
-async function startGo(
-  t: TestContext,
-  go: Containerd,
-  dir: string,
-  collectAfter: '100ms' | '1h' = '100ms',
-): Promise<Go> {
-  const socket = join(dir, 'containerd.sock')
-  const config = join(dir, 'config.toml')
-  const disabled = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
-  const gc = `[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = "${collectAfter}"`
-  const text = `version = 2\ndisabled_plugins = ${JSON.stringify(disabled)}\n${gc}\n`
-  fs.writeFileSync(config, text)
-  const args = ['--config', config, '--address', socket]
-  const daemon = spawn(
-    go.containerd,
-    [...args, '--root', join(dir, 'root'), '--state', join(dir, 'state')],
-    { stdio: 'ignore' },
-  )
-  const ended = once(daemon, 'exit')
-  await using undo = new AsyncDisposableStack()
-  undo.defer(async () => {
-    daemon.kill()
-    await ended
-  })
-  const address = ['--address', socket]
-  const ctr = async (command: readonly string[], stdin = ''): Promise<string> =>
-    await new Promise((resolve, reject) => {
-      const child = execFile(go.ctr, [...address, ...command], (err, stdout, stderr) => {
-        if (err) reject(new Error(`${command.join(' ')}: ${stderr}`, { cause: err }))
-        else resolve(stdout)
-      })
-      child.stdin?.end(stdin)
-    })
-  await until(t, async () => await ctr(['version']).then(Boolean, () => false))
-  const ingestPart = async (ref: string, part: string): Promise<void> => {
-    const child = spawn(go.ctr, [...address, 'content', 'ingest', ref], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-    })
-    child.stdin.write(part)
-    await until(t, async () => (await ctr(['content', 'active'])).includes(ref))
-    child.kill()
-    await once(child, 'exit')
-  }
-  const held = undo.move()
-  return { ctr, ingestPart, [Symbol.asyncDispose]: async () => await held.disposeAsync() }
-}
-
-async function until(t: TestContext, done: () => Promise<boolean> | boolean): Promise<void> {
-  const deadline = AbortSignal.any([t.signal, AbortSignal.timeout(startTimeout)])
-  while (!(await done())) await sleep(20, undefined, { signal: deadline })
-}
+import { startGo, until } from '#testing/start-go.ts'
 
 const snapshotters = {
   overlayfs: async (t: TestContext, path: string) =>
