@@ -21,8 +21,12 @@ function refuse(service: DescService): RegisteredService<RpcContext> {
 }
 
 /** What containerd serves and wharf does not yet. */
+export const unimplementedApis = (): RegisteredService<RpcContext>[] =>
+  [Mounts, Controller, Store, Streaming, Transfer].map(refuse)
+
+/** Answers for the services that have no plugin of their own yet. */
 export const unimplementedApiPlugin = definePlugin({
   type: ApiPlugin,
   id: 'unimplemented',
-  init: () => ({ grpc: [Mounts, Controller, Store, Streaming, Transfer].map(refuse) }),
+  init: () => ({ grpc: unimplementedApis() }),
 })

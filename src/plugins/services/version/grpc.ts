@@ -1,23 +1,29 @@
+import { readFileSync } from 'node:fs'
+
 import { Version } from '#gen/services/version_pb.ts'
-import { implement } from '#lib/rpc/rpc.ts'
+import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, type RpcContext } from '#plugins/types.ts'
 
-/** What this daemon answers for; a semantic version whose build part names the program. */
-export interface VersionConfig {
-  /** The containerd release whose API and behaviour this is, then wharf's own. */
-  readonly version: string
-  /** Of the source it was built from; empty in a checkout. */
-  readonly revision: string
+/** The containerd release whose API and behaviour this daemon has; clients compare it. */
+const containerdVersion = 'v2.4.0'
+
+/** The service `containerd.services.version.v1.Version`: the level of the API, and who has it. */
+export function versionApi(): RegisteredService<RpcContext> {
+  const version = `${containerdVersion}+wharf.${packageVersion()}`
+  return implement(Version, { version: () => ({ version, revision: '' }) })
 }
 
-const defaults: VersionConfig = { version: 'v2.4.0+wharf.0.1.0', revision: '' }
+function packageVersion(): string {
+  const url = new URL('../../../../package.json', import.meta.url)
+  const manifest: unknown = JSON.parse(readFileSync(url, 'utf8'))
+  const has = typeof manifest === 'object' && manifest && 'version' in manifest
+  return has ? String(manifest.version) : '0'
+}
 
 /** `io.containerd.grpc.v1.version`. */
 export const versionApiPlugin = definePlugin({
   type: ApiPlugin,
   id: 'version',
-  init: () => ({
-    grpc: [implement<RpcContext, typeof Version>(Version, { version: () => defaults })],
-  }),
+  init: () => ({ grpc: [versionApi()] }),
 })

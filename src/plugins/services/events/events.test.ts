@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { type Context, withNamespace } from '#core/context.ts'
+import { Events } from '#gen/services/events_pb.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
+import { EventExchange } from '#plugins/events/exchange.ts'
+import { callOptions } from '#proxy/call.ts'
+import { subscribe } from '#proxy/events.ts'
+import { newContext } from '#testing/context.ts'
+import { rejectsWith } from '#testing/rejects.ts'
+import { serve } from '#testing/serve.ts'
+
+import { eventsApi } from './grpc.ts'
+
+const event = { typeUrl: 'containerd.events.NamespaceCreate', value: new Uint8Array() }
+
+/** A subscription that has begun: its first event, which the daemon has sent, is taken off. */
+async function subscribed(ctx: Context, connection: Connection, filters: readonly string[] = []) {
+  const client = connection.client(Events)
+  const events = subscribe(ctx, connection, [...filters, 'topic=="/begin/now"'])[
+    Symbol.asyncIterator
+  ]()
+  const first = events.next()
+  const beginning = setInterval(() => {
+    client.publish({ topic: '/begin/now', event }, callOptions(ctx)).catch(() => {})
+  }, 20)
+  await first
+  clearInterval(beginning)
+  return {
+    async next() {
+      for (;;) {
+        const { value } = await events.next()
+        if (value?.topic !== '/begin/now') return value
+      }
+    },
+    end: async () => void (await events.return?.()),
+  }
+}
+
+test('what one client publishes, another receives', async (t) => {
+  const ctx = newContext(t)
+  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  const client = served.connection.client(Events)
+  const events = await subscribed(ctx, served.connection, ['topic=="/a/b"'])
+  await client.publish({ topic: '/other/topic', event }, callOptions(ctx))
+  await client.publish({ topic: '/a/b', event }, callOptions(withNamespace(ctx, 'blue')))
+  const got = await events.next()
+  assert.deepEqual(
+    [got?.topic, got?.namespace, got?.event.typeUrl],
+    ['/a/b', 'blue', event.typeUrl],
+  )
+  await events.end()
+})
+
+test('a forwarded event keeps its time and namespace', async (t) => {
+  const ctx = newContext(t)
+  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  const client = served.connection.client(Events)
+  const events = await subscribed(ctx, served.connection, ['topic=="/a/b"'])
+  const timestamp = { seconds: 1_000_000_000n, nanos: 123_456_789 }
+  const envelope = { timestamp, namespace: 'red', topic: '/a/b', event }
+  await client.forward({ envelope }, callOptions(ctx))
+  const got = await events.next()
+  assert.deepEqual([got?.namespace, got?.timestamp], ['red', timestamp])
+  await events.end()
+})
+
+test('a filter, topic or namespace that is none is refused', async (t) => {
+  const ctx = newContext(t)
+  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  const client = served.connection.client(Events)
+  const bad = subscribe(ctx, served.connection, ['topic=='])
+  await rejectsWith('invalid_argument', Array.fromAsync(bad))
+  await rejectsWith('invalid_argument', client.publish({ topic: 'x', event }, callOptions(ctx)))
+  const nowhere = callOptions({ ...ctx, namespace: '' })
+  await rejectsWith('failed_precondition', client.publish({ topic: '/a/b', event }, nowhere))
+})
