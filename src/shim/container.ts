@@ -1,4 +1,3 @@
-import type { Logger } from '#core/context.ts'
 import {
   TaskDeleteSchema,
   TaskExecAddedSchema,
@@ -13,6 +12,7 @@ import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/erro
 import { sharesPidNamespace } from './bundle.ts'
 import { ExecProcess } from './exec-process.ts'
 import type { InitProcess } from './init-process.ts'
+import type { HostLog } from './log.ts'
 import { type TaskProcess, refuse } from './process.ts'
 import type { EventPublisher } from './publisher.ts'
 import type { Exit, Reaper } from './reaper.ts'
@@ -28,7 +28,7 @@ export interface HostServices {
   readonly reaper: Reaper
   readonly events: EventPublisher
   readonly env: NodeJS.ProcessEnv
-  readonly debug: boolean
+  readonly log: HostLog
 }
 
 /** What a container is made of when the OCI runtime has created it. */
@@ -39,7 +39,6 @@ export interface ContainerParts {
   readonly rootfs: string
   readonly runc: Runc
   readonly init: InitProcess
-  readonly log: Logger
 }
 
 /**
@@ -113,7 +112,9 @@ export class Container {
     if (status !== 'running') throw refuse('exec', status)
     const { id: containerId, bundle } = this
     const { runc } = this.#parts
-    this.#execs.set(execId, new ExecProcess({ containerId, execId, bundle, runc, stdio, spec }))
+    const { namespace } = this.#services
+    const options = { containerId, execId, bundle, namespace, runc, stdio, spec }
+    this.#execs.set(execId, new ExecProcess(options))
     this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
   }
 
@@ -166,7 +167,8 @@ export class Container {
     try {
       if (sharesPidNamespace(this.bundle)) await this.init.killAll()
     } catch (err) {
-      this.#parts.log.error("failed to kill init's children", { error: describe(err) })
+      const { log } = this.#services
+      log.error("failed to kill init's children", { id: this.id, error: describe(err) })
     }
     const started = [...this.#execs.values()].filter((exec) => exec.isStarted)
     await Promise.all(started.map(async (exec) => await exec.exited))

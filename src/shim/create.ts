@@ -14,12 +14,11 @@ import {
 } from './bundle.ts'
 import { Container, type HostServices } from './container.ts'
 import { InitProcess } from './init-process.ts'
-import { JsonLogger, bundleSink } from './log.ts'
 import { mountRootfs, releaseRootfs } from './rootfs.ts'
 import { type Runc, openRunc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import { openStdio } from './stdio/open.ts'
-import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
 
 /** What `Create` of the Task service asks for. */
 export interface CreateRequest extends StdioPaths {
@@ -44,6 +43,7 @@ export async function createContainer(
   if (request.checkpoint !== '') throw unimplemented('restoring a checkpoint')
   const { id, bundle, terminal, stdin, stdout, stderr } = request
   const stdio = { terminal, stdin, stdout, stderr }
+  services.log.attach(bundle)
   const options = readRequestOptions(request.options, services.env)
   writeOptions(bundle, options)
   const runc = openRunc(bundle, services.namespace, options)
@@ -51,7 +51,7 @@ export async function createContainer(
   await using undo = new AsyncDisposableStack()
   const rootfs = await mountRootfs(bundle, request.rootfs)
   undo.defer(async () => await releaseRootfs(rootfs))
-  const streams = undo.use(await openStreams(stdio))
+  const streams = undo.use(await openStreams(stdio, { id, namespace: services.namespace }))
   await runCreate(runc, { id, bundle, options, streams, signal })
   undo.defer(async () => await runc.delete(id, { force: true }))
   await streams.handedOver(signal)
@@ -60,9 +60,8 @@ export async function createContainer(
   undo.move()
 
   publishCreate(services, request, pid)
-  const log = new JsonLogger(bundleSink(bundle), services.debug, { id })
   const init = new InitProcess({ id, pid, runc, stdio, streams })
-  return new Container({ id, bundle, rootfs, runc, init, log }, services)
+  return new Container({ id, bundle, rootfs, runc, init }, services)
 }
 
 /** Options of another type are somebody else's, and mean nothing here. */
@@ -82,9 +81,9 @@ function readRequestOptions(
   }
 }
 
-async function openStreams(stdio: StdioPaths): Promise<ProcessStdio> {
+async function openStreams(stdio: StdioPaths, owner: ProcessOwner): Promise<ProcessStdio> {
   try {
-    return await openStdio(stdio)
+    return await openStdio(stdio, owner)
   } catch (err) {
     throw new Error('failed to create init process I/O', { cause: err })
   }

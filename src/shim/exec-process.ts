@@ -19,6 +19,7 @@ export interface ExecOptions {
   readonly containerId: string
   readonly execId: string
   readonly bundle: string
+  readonly namespace: string
   readonly runc: Runc
   readonly stdio: StdioPaths
   /** The JSON of an OCI `Process`. */
@@ -84,9 +85,9 @@ export class ExecProcess implements TaskProcess {
   }
 
   async #run(signal: AbortSignal): Promise<number> {
-    const { containerId, execId, bundle, runc, spec, stdio } = this.#options
+    const { containerId, execId, bundle, namespace, runc, spec, stdio } = this.#options
     using undo = new DisposableStack()
-    const streams = undo.use(await openStdio(stdio))
+    const streams = undo.use(await openStdio(stdio, { id: execId, namespace }))
     const pidFile = execPidFile(bundle, execId)
     const processFile = join(bundle, `${execId}.process.json`)
     writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })

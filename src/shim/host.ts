@@ -9,9 +9,10 @@ import { setSubreaper, setThreadName } from '#sys/process.ts'
 
 import type { ShimFlags } from './flags.ts'
 import { IdleWatch } from './idle-watch.ts'
-import { JsonLogger, bundleSink } from './log.ts'
+import { HostLog } from './log.ts'
 import { EventPublisher } from './publisher.ts'
 import { Reaper } from './reaper.ts'
+import { commandsRunning } from './runc/command.ts'
 import { claimSocket, lockSocketDir } from './socket-lock.ts'
 import { TaskService } from './task-service.ts'
 
@@ -26,7 +27,8 @@ const readyFd = 3
  * leaves that to it.
  */
 export async function serve(flags: ShimFlags, env: NodeJS.ProcessEnv): Promise<undefined> {
-  const log = new JsonLogger(bundleSink(process.cwd()), flags.debug, { socket: flags.socket })
+  const log = new HostLog(flags.debug)
+  log.attach(process.cwd())
   try {
     await using scope = new AsyncDisposableStack()
     const stopped = await open(flags, env, log, scope)
@@ -52,10 +54,10 @@ function ready(text: string): void {
 async function open(
   flags: ShimFlags,
   env: NodeJS.ProcessEnv,
-  log: JsonLogger,
+  log: HostLog,
   scope: AsyncDisposableStack,
 ): Promise<AbortSignal | undefined> {
-  const { namespace, socket, debug } = flags
+  const { namespace, socket } = flags
   const stop = new AbortController()
   setSubreaper()
   setThreadName('wharf-shim')
@@ -64,9 +66,9 @@ async function open(
   const events = scope.use(
     new EventPublisher({ address: env['TTRPC_ADDRESS'] ?? '', namespace, log }),
   )
-  const reaper = scope.use(new Reaper())
+  const reaper = scope.use(new Reaper(() => commandsRunning() === 0))
   const tasks = new TaskService({
-    services: { namespace, reaper, events, env, debug },
+    services: { namespace, reaper, events, env, log },
     onShutdown: (now) => {
       if (now) stop.abort()
     },
@@ -119,7 +121,7 @@ function requireSameUser(peer: Peer | undefined): void {
 }
 
 /** Nothing short of SIGKILL takes the host away from its containers. */
-function handleSignals(tasks: TaskService, stop: AbortController, log: JsonLogger): void {
+function handleSignals(tasks: TaskService, stop: AbortController, log: HostLog): void {
   const onSignal = (signal: string): void => {
     if (tasks.size === 0) stop.abort()
     else log.warn('signal ignored while containers are there', { signal })

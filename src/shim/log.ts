@@ -5,19 +5,26 @@ import type { Fields, Logger } from '#core/context.ts'
 
 type Level = 'debug' | 'info' | 'warning' | 'error'
 
-/** Takes one line with its end; may lose it. */
-export type Sink = (line: string) => void
-
-/** Writes lines in the JSON form of logrus, which the daemon passes on. */
-export class JsonLogger implements Logger {
-  readonly #sink: Sink
+/**
+ * The log of a shim host, in the JSON form of logrus.
+ *
+ * It goes to the `log` FIFO of the bundle that was attached last, which the daemon has made and
+ * reads. A line is lost when nobody reads: a log must not stop containers.
+ */
+export class HostLog implements Logger {
   readonly #debug: boolean
   readonly #fields: Fields
+  readonly #target: { path: string }
 
-  constructor(sink: Sink, debug: boolean, fields: Fields = {}) {
-    this.#sink = sink
+  constructor(debug: boolean, fields: Fields = {}, target = { path: '' }) {
     this.#debug = debug
     this.#fields = fields
+    this.#target = target
+  }
+
+  /** From now on lines go to this bundle. */
+  attach(bundle: string): void {
+    this.#target.path = join(bundle, 'log')
   }
 
   debug(message: string, fields?: Fields): void {
@@ -36,32 +43,25 @@ export class JsonLogger implements Logger {
     this.#write('error', message, fields)
   }
 
-  with(fields: Fields): Logger {
-    return new JsonLogger(this.#sink, this.#debug, { ...this.#fields, ...fields })
+  with(fields: Fields): HostLog {
+    return new HostLog(this.#debug, { ...this.#fields, ...fields }, this.#target)
   }
 
   #write(level: Level, msg: string, fields: Fields = {}): void {
     const line = { ...this.#fields, ...fields, level, msg, time: new Date().toISOString() }
-    this.#sink(`${JSON.stringify(line)}\n`)
+    append(this.#target.path, `${JSON.stringify(line)}\n`)
   }
 }
 
-/**
- * Writes to the `log` FIFO of a bundle, which the daemon made and reads. A line is lost when nobody
- * reads: a log must not stop containers.
- */
-export function bundleSink(bundle: string): Sink {
-  const path = join(bundle, 'log')
-  return (line) => {
+function append(path: string, line: string): void {
+  try {
+    const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
     try {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
-      try {
-        writeSync(fd, line)
-      } finally {
-        closeSync(fd)
-      }
-    } catch {
-      // ENXIO without a reader, EAGAIN with a slow one, ENOENT when the bundle is gone.
+      writeSync(fd, line)
+    } finally {
+      closeSync(fd)
     }
+  } catch {
+    // ENXIO without a reader, EAGAIN with a slow one, ENOENT when the bundle is gone.
   }
 }

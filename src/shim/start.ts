@@ -11,6 +11,9 @@ import type { ShimFlags } from './flags.ts'
 import { groupOf, isolationOf } from './grouping.ts'
 import { isServed, socketDir, socketPath } from './socket.ts'
 
+/** A host allocates little: without much room for young objects it takes 5 MB less. */
+const nodeFlags = ['--max-semi-space-size=1']
+
 /**
  * The `start` command: makes sure that a host serves the container's group, and gives the reply
  * that tells the daemon where.
@@ -57,7 +60,7 @@ async function startHost(
   raiseOomScore()
   const args = ['-namespace', flags.namespace, '-address', bootstrap.grpcAddress, '-socket', path]
   if (bootstrap.debug) args.push('-debug')
-  const host = spawn(process.execPath, [process.argv[1] ?? '', ...args, 'serve'], {
+  const host = spawn(process.execPath, [...nodeFlags, process.argv[1] ?? '', ...args, 'serve'], {
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
     env: { ...env, TTRPC_ADDRESS: bootstrap.ttrpcAddress },

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,8 +12,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 import { Events } from '#gen/services/events-ttrpc_pb.ts'
+import { Task as TaskV2 } from '#gen/shim/task-v2_pb.ts'
 import { Task } from '#gen/shim/task-v3_pb.ts'
 import type { Envelope } from '#gen/types/event_pb.ts'
+import { type ErrorCode, codeOf, describe } from '#lib/errors/errors.ts'
 import { type Connection, type ServiceClient, implement } from '#lib/rpc/rpc.ts'
 import { connectTtrpc } from '#lib/ttrpc/client.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
@@ -31,11 +34,26 @@ export interface ShimResult {
   readonly stderr: string
 }
 
-/** A bundle whose container runs `sh -c script`, or other arguments. */
+interface Mount {
+  readonly type: string
+  readonly source: string
+  readonly target: string
+  readonly options: string[]
+}
+
+/** A bundle on disk. */
 export interface Bundle {
   readonly id: string
   readonly path: string
-  readonly rootfs: { type: string; source: string; target: string; options: string[] }[]
+  readonly rootfs: Mount[]
+  /** What `Create` needs at least. */
+  readonly request: { readonly id: string; readonly bundle: string; readonly rootfs: Mount[] }
+}
+
+interface SpecOptions {
+  readonly sharedPid?: boolean
+  readonly terminal?: boolean
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 /** Directories, an event service and shim hosts of one test; disposal leaves nothing behind. */
@@ -82,13 +100,14 @@ export class ShimFixture implements AsyncDisposable {
   }
 
   /** Makes a bundle as a daemon does. */
-  async bundle(id: string, args: readonly string[], spec: object = {}): Promise<Bundle> {
+  async bundle(id: string, args: readonly string[], options: SpecOptions = {}): Promise<Bundle> {
     const path = join(this.dir, 'state', id)
     await mkdir(join(path, 'rootfs'), { recursive: true })
-    const config = { ...baseSpec(this.namespace, id, args), ...spec }
-    await writeFile(join(path, 'config.json'), JSON.stringify(config))
+    const spec = specOf({ cgroup: `/${this.namespace}/${id}`, args, ...options })
+    await writeFile(join(path, 'config.json'), JSON.stringify(spec))
     const source = join(this.dir, 'image')
-    return { id, path, rootfs: [{ type: 'bind', source, target: '', options: ['rbind', 'rw'] }] }
+    const rootfs = [{ type: 'bind', source, target: '', options: ['rbind', 'rw'] }]
+    return { id, path, rootfs, request: { id, bundle: path, rootfs } }
   }
 
   /** A FIFO as a client makes them. */
@@ -135,6 +154,23 @@ export class ShimFixture implements AsyncDisposable {
     return this.events.map(({ topic }) => topic)
   }
 
+  /** A client of the older service. */
+  async connectV2(address: string): Promise<ServiceClient<typeof TaskV2>> {
+    const connection = await connectTtrpc(address)
+    this.#connections.push(connection)
+    return connection.client(TaskV2)
+  }
+
+  /** Waits until `condition` holds; the test's own timeout ends it. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await sleep(20)
+  }
+
+  /** The pids of the children of a process. */
+  childrenOf(pid: number): readonly string[] {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await deleteContainers(join(this.dir, 'runc', this.namespace))
     for (const pid of this.#hosts) await endHost(pid)
@@ -175,35 +211,58 @@ export const readFifo = async (path: string): Promise<string> => await text(crea
 export const writeFifo = (path: string): ReturnType<typeof createWriteStream> =>
   createWriteStream(path)
 
-function baseSpec(namespace: string, id: string, args: readonly string[]): object {
+interface SpecInput extends SpecOptions {
+  readonly cgroup: string
+  readonly args: readonly string[]
+}
+
+function specOf({ cgroup, args, sharedPid, terminal, annotations }: SpecInput): object {
+  const namespaces = ['ipc', 'uts', 'mount', 'network', ...(sharedPid ? [] : ['pid'])]
   return {
     ociVersion: '1.0.2',
-    process: {
-      user: { uid: 0, gid: 0 },
-      args,
-      env: ['PATH=/bin'],
-      cwd: '/',
-      noNewPrivileges: true,
-    },
+    process: { ...processOf(args), terminal: terminal ?? false },
     root: { path: 'rootfs' },
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
-      {
-        destination: '/dev',
-        type: 'tmpfs',
-        source: 'tmpfs',
-        options: ['nosuid', 'mode=755', 'size=65536k'],
-      },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['mode=755'] },
       {
         destination: '/dev/pts',
         type: 'devpts',
         source: 'devpts',
-        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'],
+        options: ['newinstance', 'ptmxmode=0666', 'mode=0620'],
       },
     ],
-    linux: {
-      cgroupsPath: `/${namespace}/${id}`,
-      namespaces: ['pid', 'ipc', 'uts', 'mount', 'network'].map((type) => ({ type })),
-    },
+    annotations: annotations ?? {},
+    linux: { cgroupsPath: cgroup, namespaces: namespaces.map((type) => ({ type })) },
   }
+}
+
+const processOf = (args: readonly string[]): object => ({
+  user: { uid: 0, gid: 0 },
+  args,
+  env: ['PATH=/bin'],
+  cwd: '/',
+  rlimits: [{ type: 'RLIMIT_FSIZE', hard: unlimited, soft: unlimited }],
+})
+
+/** RLIM_INFINITY, which no double holds exactly. */
+const unlimited: unknown = Reflect.get(JSON, 'rawJSON')('18446744073709551615')
+
+/** The process of an exec, as a client sends it. */
+export const execSpec = (...args: readonly string[]): { typeUrl: string; value: Uint8Array } => ({
+  typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Process',
+  value: Buffer.from(JSON.stringify(processOf(args))),
+})
+
+/** Asserts that a call fails, with this code and message. */
+export async function fails(
+  call: Promise<unknown>,
+  code: ErrorCode,
+  message: RegExp,
+): Promise<void> {
+  await assert.rejects(call, (err: unknown) => {
+    assert.match(describe(err), message)
+    assert.equal(codeOf(err), code)
+    return true
+  })
 }

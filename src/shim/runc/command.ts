@@ -26,6 +26,11 @@ export class CommandError extends Error {
   }
 }
 
+let running = 0
+
+/** How many commands run now: each may be about to leave a process to this one. */
+export const commandsRunning = (): number => running
+
 /** Runs `file` until it ends, and gives its stdout. @throws {CommandError} */
 export async function run(
   file: string,
@@ -38,6 +43,8 @@ export async function run(
     killSignal: 'SIGKILL',
     ...(signal ? { signal } : {}),
   })
+  running += 1
+  using _ = { [Symbol.dispose]: () => (running -= 1) }
   const ended = once(child, stdio ? 'exit' : 'close')
   child.stdin?.on('error', () => {})
   child.stdin?.end(input)

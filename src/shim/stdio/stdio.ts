@@ -9,6 +9,13 @@ export interface StdioPaths {
   readonly terminal: boolean
 }
 
+/** Whose streams they are, as loggers are told. */
+export interface ProcessOwner {
+  /** Of the container, or of the exec. */
+  readonly id: string
+  readonly namespace: string
+}
+
 /**
  * The streams of one process, from before it exists until it is deleted.
  *
