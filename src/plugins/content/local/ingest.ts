@@ -1,5 +1,15 @@
-import * as fs from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import {
+  link,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 
 import type { Status } from '#core/content/content.ts'
 import { notFound } from '#lib/errors/errors.ts'
@@ -14,17 +24,22 @@ import type { IngestPaths } from './layout.ts'
  *
  * @throws `not_found`.
  */
-export function readIngest(paths: IngestPaths): Status {
+export async function readIngest(paths: IngestPaths): Promise<Status> {
   try {
-    const data = fs.statSync(paths.data)
-    const updatedAt = readTime(paths.updatedAt) ?? data.mtime
+    const [data, ref, startedAt, updatedAt, total] = await Promise.all([
+      stat(paths.data),
+      readFile(paths.ref, 'utf8'),
+      readTime(paths.startedAt),
+      readTime(paths.updatedAt),
+      readTotal(paths.total),
+    ])
     return {
-      ref: fs.readFileSync(paths.ref, 'utf8'),
+      ref,
       offset: data.size,
-      total: readTotal(paths.total),
+      total,
       expected: '',
-      startedAt: readTime(paths.startedAt) ?? data.birthtime,
-      updatedAt: data.mtime > updatedAt ? data.mtime : updatedAt,
+      startedAt: startedAt ?? data.birthtime,
+      updatedAt: updatedAt && updatedAt > data.mtime ? updatedAt : data.mtime,
     }
   } catch (err) {
     if (!isMissing(err)) throw err
@@ -32,16 +47,31 @@ export function readIngest(paths: IngestPaths): Status {
   }
 }
 
-/** Makes the files of a new upload, replacing what may be left of an old one. */
-export function createIngest(paths: IngestPaths, ref: string, total: number, now: Date): void {
-  fs.rmSync(paths.dir, { recursive: true, force: true })
-  fs.mkdirSync(paths.dir, { mode: 0o755 })
-  fs.writeFileSync(paths.ref, ref)
-  for (const path of [paths.startedAt, paths.updatedAt]) {
-    fs.writeFileSync(`${path}.tmp`, formatRfc3339(now))
-    fs.renameSync(`${path}.tmp`, path)
+/** Makes the files of a new upload, but for its data. @returns false when there are files already. */
+export async function createIngest(
+  paths: IngestPaths,
+  { ref, total, now }: { readonly ref: string; readonly total: number; readonly now: Date },
+): Promise<boolean> {
+  try {
+    await mkdir(paths.dir, { mode: 0o755 })
+  } catch (err) {
+    if (isMissing(err)) throw err
+    return false
   }
-  if (total > 0) fs.writeFileSync(paths.total, String(total))
+  const times = async (): Promise<void> => {
+    await writeFile(paths.startedAt, formatRfc3339(now))
+    await link(paths.startedAt, paths.updatedAt)
+  }
+  const sized = total > 0 ? [writeFile(paths.total, String(total))] : []
+  await Promise.all([writeFile(paths.ref, ref), times(), ...sized])
+  return true
+}
+
+/** Removes an upload whose data is gone; whatever else is there goes too. */
+export async function removeIngest(paths: IngestPaths): Promise<void> {
+  const files = [paths.ref, paths.startedAt, paths.updatedAt, paths.total]
+  await Promise.allSettled(files.map(unlink))
+  await rmdir(paths.dir).catch(async () => await rm(paths.dir, { recursive: true, force: true }))
 }
 
 /** Records when an upload was last written to, durably. */
@@ -55,18 +85,18 @@ export async function writeUpdatedAt(paths: IngestPaths, updatedAt: Date): Promi
   await rename(temporary, paths.updatedAt)
 }
 
-function readTime(path: string): Date | undefined {
+async function readTime(path: string): Promise<Date | undefined> {
   try {
-    return parseRfc3339(fs.readFileSync(path, 'utf8'))
+    return parseRfc3339(await readFile(path, 'utf8'))
   } catch (err) {
     if (isMissing(err) || err instanceof RangeError) return undefined
     throw err
   }
 }
 
-function readTotal(path: string): number {
+async function readTotal(path: string): Promise<number> {
   try {
-    const total = Number(fs.readFileSync(path, 'utf8'))
+    const total = Number(await readFile(path, 'utf8'))
     return Number.isSafeInteger(total) && total > 0 ? total : 0
   } catch (err) {
     if (isMissing(err)) return 0

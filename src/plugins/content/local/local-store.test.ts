@@ -1,19 +1,29 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 
+import { readBlob } from '#core/content/read-blob.ts'
 import { contentSuite } from '#core/content/testsuite.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
 import { digestOf } from '#lib/digest/digest.ts'
+import { mountAll, unmountAll } from '#sys/mount.ts'
 import { newContext } from '#testing/context.ts'
+import { rejectsWith } from '#testing/rejects.ts'
+import { root } from '#testing/root.ts'
 
 import { LocalStore } from './local-store.ts'
 
-contentSuite('local', newContext, (ctx, root) => LocalStore.open(ctx, root), { labels: false })
+contentSuite('local', newContext, (ctx, path) => LocalStore.open(ctx, path), { labels: false })
+
+/** Commits blobs for ever, several at a time, and prints their digests. */
+const writerProgram = fileURLToPath(new URL('writer.fixture.ts', import.meta.url))
 
 const scratch = async (): Promise<Awaited<ReturnType<typeof mkdtempDisposable>>> =>
   await mkdtempDisposable(join(tmpdir(), 'local-content-'))
@@ -154,5 +164,56 @@ suite('local content store on disk', () => {
     await writer.write(ctx, bytes)
     assert.ok(turns > 0)
     assert.equal(writer.digest(), digestOf(bytes))
+  })
+
+  test('a full disk is told by name, and deleting still works', async (t) => {
+    if (!root(t)) return
+    await using dir = await scratch()
+    using undo = new DisposableStack()
+    undo.defer(() => unmountAll(dir.path))
+    mountAll([{ type: 'tmpfs', source: 'tmpfs', options: ['size=2m'] }], dir.path)
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    const half = Buffer.alloc(1 << 20)
+    await writeBlob(ctx, store, [half], { ref: 'half' })
+    const tooMuch = writeBlob(ctx, store, [half.fill(1), half], { ref: 'too-much' })
+    await rejectsWith(
+      'resource_exhausted',
+      tooMuch,
+      new RegExp(`write ${dir.path}/ingest/\\w+/data: no space`),
+    )
+    await store.delete(ctx, digestOf(half.fill(0)))
+    await using writer = await store.writer(ctx, { ref: 'too-much' })
+    assert.ok(writer.status().offset < 2 << 20)
+    await writer.truncate(ctx, 0)
+    await writer.write(ctx, half)
+    await writer.commit(ctx, { expected: digestOf(half) })
+  })
+
+  test('what a killed daemon had committed is whole, and its uploads go on', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const child = spawn(process.execPath, [writerProgram, dir.path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const committed: string[] = []
+    for await (const line of createInterface(child.stdout)) {
+      committed.push(line)
+      if (committed.length === 20) child.kill('SIGKILL')
+    }
+    const store = LocalStore.open(ctx, dir.path)
+    const listed = await Array.fromAsync(store.list(ctx), (info) => info.digest)
+    assert.ok(committed.length >= 20)
+    for (const digest of committed) assert.ok(listed.includes(digest), digest)
+    for (const digest of listed) {
+      assert.equal(digestOf(await readBlob(ctx, store, digest, 1 << 20)), digest)
+    }
+    for (const { ref, offset } of await store.listStatuses(ctx)) {
+      await using writer = await store.writer(ctx, { ref })
+      assert.equal(writer.status().offset, offset)
+      await writer.write(ctx, Buffer.from('more'))
+      await writer.commit(ctx, {})
+    }
+    assert.deepEqual(await store.listStatuses(ctx), [])
   })
 })

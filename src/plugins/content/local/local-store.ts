@@ -1,7 +1,6 @@
 import * as fs from 'node:fs'
-import { type FileHandle, open, readdir, rm } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { adaptInfo, adaptStatus } from '#core/content/adapt.ts'
 import type { Info, Status, Store, WriterOptions } from '#core/content/content.ts'
@@ -14,9 +13,11 @@ import {
   hasCode,
   invalidArgument,
   notFound,
+  unavailable,
 } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
 
+import { BlobDirs } from './blob-dirs.ts'
 import { fullDisk, isMissing } from './errno.ts'
 import { hashFile } from './hash-file.ts'
 import { createIngest, readIngest } from './ingest.ts'
@@ -30,10 +31,10 @@ import {
 } from './layout.ts'
 import { LocalReader } from './reader.ts'
 import { RefLocks } from './ref-locks.ts'
-import { LocalWriter } from './writer.ts'
+import { exists, LocalWriter } from './writer.ts'
 
-/** Entries listed before others get their turn. */
-const batch = 64
+/** How many files are looked at together. */
+const batch = 16
 
 /**
  * Keeps blobs as files for everybody who asks; names, labels and namespaces are kept above it.
@@ -43,6 +44,7 @@ const batch = 64
 export class LocalStore implements Store {
   readonly #root: string
   readonly #locks = new RefLocks()
+  readonly #dirs = new BlobDirs()
 
   private constructor(root: string) {
     this.#root = root
@@ -52,14 +54,15 @@ export class LocalStore implements Store {
   static open(ctx: Context, root: string): LocalStore {
     ctx.signal.throwIfAborted()
     fs.mkdirSync(root, { recursive: true, mode: 0o755 })
+    fs.mkdirSync(ingestDir(root), { recursive: true })
     return new LocalStore(root)
   }
 
-  // oxlint-disable-next-line typescript/require-await -- a thrown error has to be a rejection
   async info(ctx: Context, digest: string): Promise<Info> {
     ctx.signal.throwIfAborted()
-    const path = blobPath(this.#root, digest, 'calculating blob info path')
-    return toInfo(digest, fs.statSync(path, { throwIfNoEntry: false }))
+    const info = await this.#find(digest, 'calculating blob info path')
+    if (!info) throw notFound(`content ${digest}`)
+    return info
   }
 
   update(): Promise<Info> {
@@ -68,14 +71,10 @@ export class LocalStore implements Store {
 
   async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
     const matches = parseFilters(filters)
-    let listed = 0
-    for await (const digest of this.#digests(ctx)) {
-      if (++listed % batch === 0) await nextTurn()
+    for await (const digests of this.#digests(ctx)) {
       ctx.signal.throwIfAborted()
-      const stat = fs.statSync(blobPath(this.#root, digest, 'walk'), { throwIfNoEntry: false })
-      if (!stat) continue // Deleted meanwhile.
-      const info = toInfo(digest, stat)
-      if (matches(adaptInfo(info))) yield info
+      const infos = digests.map(async (digest) => await this.#find(digest, 'walk'))
+      for (const info of await Promise.all(infos)) if (info && matches(adaptInfo(info))) yield info
     }
   }
 
@@ -106,24 +105,22 @@ export class LocalStore implements Store {
     return writer
   }
 
-  // oxlint-disable-next-line typescript/require-await -- a thrown error has to be a rejection
   async status(ctx: Context, ref: string): Promise<Status> {
     ctx.signal.throwIfAborted()
-    return readIngest(ingestPaths(this.#root, ref))
+    return await readIngest(ingestPaths(this.#root, ref))
   }
 
   async listStatuses(ctx: Context, filters?: readonly string[]): Promise<readonly Status[]> {
     const matches = parseFilters(filters)
     const found: Status[] = []
-    for (const [at, name] of (await list(ingestDir(this.#root))).entries()) {
-      if (at % batch === 0) await nextTurn()
+    for (const names of batches(await list(ingestDir(this.#root)))) {
       ctx.signal.throwIfAborted()
-      try {
-        const status = readIngest(ingestPathsIn(join(ingestDir(this.#root), name)))
-        if (matches(adaptStatus(status))) found.push(status)
-      } catch (err) {
-        // Committed or aborted meanwhile.
-        if (!hasCode(err, 'not_found')) throw err
+      const read = names.map(
+        async (name) =>
+          await readIngest(ingestPathsIn(join(ingestDir(this.#root), name))).catch(unlessFound),
+      )
+      for (const status of await Promise.all(read)) {
+        if (status && matches(adaptStatus(status))) found.push(status)
       }
     }
     return found
@@ -150,30 +147,50 @@ export class LocalStore implements Store {
     const root = this.#root
     if (expected !== '') {
       const path = blobPath(root, expected, 'calculating expected blob path for writer')
-      if (fs.existsSync(path)) throw alreadyExists(`content ${expected}`)
+      if (await exists(path)) throw alreadyExists(`content ${expected}`)
     }
     const algorithm = expected.slice(0, expected.indexOf(':'))
     const paths = ingestPaths(root, ref)
-    let hasher = newHasher(isAlgorithm(algorithm) ? algorithm : 'sha256')
-    let resumed = await resume(ctx, paths, { ref, total, hasher })
-    if (!resumed) {
-      hasher = newHasher(hasher.algorithm)
-      resumed = await start(root, paths, ref, total)
+    const hasher = newHasher(isAlgorithm(algorithm) ? algorithm : 'sha256')
+    const ingest =
+      (await start(paths, { ref, total })) ??
+      (await resume(ctx, paths, { ref, total, hasher })) ??
+      (await restart(paths, { ref, total }))
+    // A resumption that failed may have hashed something.
+    const untouched = ingest.status.offset === 0 ? newHasher(hasher.algorithm) : hasher
+    return new LocalWriter({ root, dirs: this.#dirs, paths, ...ingest, hasher: untouched, lock })
+  }
+
+  async #find(digest: string, purpose: string): Promise<Info | undefined> {
+    try {
+      const { size, mtime, atime } = await stat(blobPath(this.#root, digest, purpose))
+      return { digest, size, createdAt: mtime, updatedAt: atime, labels: {} }
+    } catch (err) {
+      if (isMissing(err)) return undefined
+      throw err
     }
-    return new LocalWriter({ root, paths, ...resumed, hasher, lock })
   }
 
   /** Digests of all blobs there are, by name; files that are no blobs are passed over. */
-  async *#digests(ctx: Context): AsyncIterable<string> {
-    const root = blobsDir(this.#root)
+  async *#digests(ctx: Context): AsyncIterable<readonly string[]> {
     for (const algorithm of algorithms) {
-      for (const name of (await list(join(root, algorithm))).toSorted()) {
-        const digest = `${algorithm}:${name}`
-        if (digestFault(digest) === undefined) yield digest
-        else ctx.log.error('invalid digest for blob path', { path: join(root, algorithm, name) })
+      const dir = join(blobsDir(this.#root), algorithm)
+      for (const names of batches((await list(dir)).toSorted())) {
+        const digests = names.map((name) => `${algorithm}:${name}`)
+        yield digests.filter((digest) => {
+          const fault = digestFault(digest)
+          if (fault !== undefined) ctx.log.error('invalid digest for blob path', { dir, digest })
+          return fault === undefined
+        })
       }
     }
   }
+}
+
+/** What a writer starts from. */
+interface Ingest {
+  readonly status: Status
+  readonly file: FileHandle
 }
 
 /** Goes on with the upload that is there; undefined when there is none that can be gone on with. */
@@ -181,11 +198,10 @@ async function resume(
   ctx: Context,
   paths: IngestPaths,
   { ref, total, hasher }: { readonly ref: string; readonly total: number; readonly hasher: Hasher },
-): Promise<{ readonly status: Status; readonly file: FileHandle } | undefined> {
-  if (!fs.existsSync(paths.dir)) return undefined
+): Promise<Ingest | undefined> {
   await using undo = new AsyncDisposableStack()
   try {
-    const status = readIngest(paths)
+    const status = await readIngest(paths)
     if (status.ref !== ref) throw new Error(`ref key does not match: ${ref} != ${status.ref}`)
     if (total > 0 && status.total > 0 && total !== status.total) {
       throw new Error(`provided total differs from status: ${total} != ${status.total}`)
@@ -204,16 +220,14 @@ async function resume(
   }
 }
 
+/** Begins an upload; undefined when there is one already. */
 async function start(
-  root: string,
   paths: IngestPaths,
-  ref: string,
-  total: number,
-): Promise<{ readonly status: Status; readonly file: FileHandle }> {
+  { ref, total }: { readonly ref: string; readonly total: number },
+): Promise<Ingest | undefined> {
   const now = new Date()
   try {
-    fs.mkdirSync(ingestDir(root), { recursive: true })
-    createIngest(paths, ref, total, now)
+    if (!(await createIngest(paths, { ref, total, now }))) return undefined
     const file = await open(paths.data, 'w+')
     return { status: { ref, offset: 0, total, expected: '', startedAt: now, updatedAt: now }, file }
   } catch (err) {
@@ -221,9 +235,24 @@ async function start(
   }
 }
 
-function toInfo(digest: string, stat: fs.Stats | undefined): Info {
-  if (!stat) throw notFound(`content ${digest}`)
-  return { digest, size: stat.size, createdAt: stat.mtime, updatedAt: stat.atime, labels: {} }
+/** Begins an upload in place of what is there. */
+async function restart(
+  paths: IngestPaths,
+  options: { readonly ref: string; readonly total: number },
+): Promise<Ingest> {
+  await rm(paths.dir, { recursive: true, force: true })
+  const started = await start(paths, options)
+  if (started) return started
+  throw unavailable(`ref ${options.ref} is in use by another process`)
+}
+
+function* batches<T>(items: readonly T[]): Iterable<readonly T[]> {
+  for (let at = 0; at < items.length; at += batch) yield items.slice(at, at + batch)
+}
+
+/** For what was committed, aborted or deleted while it was listed. */
+function unlessFound(err: unknown): undefined {
+  if (!hasCode(err, 'not_found')) throw err
 }
 
 /** The names in a directory; none when it is missing. */

@@ -1,5 +1,4 @@
-import * as fs from 'node:fs'
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
+import { access, type FileHandle, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 import type { CommitOptions, Status, Writer } from '#core/content/content.ts'
@@ -7,14 +6,16 @@ import type { Context } from '#core/context.ts'
 import { type Hasher, isAlgorithm, newHasher } from '#lib/digest/digest.ts'
 import { alreadyExists, CodedError, failedPrecondition } from '#lib/errors/errors.ts'
 
+import type { BlobDirs } from './blob-dirs.ts'
 import { fullDisk, isMissing } from './errno.ts'
 import { hashBytes, hashFile } from './hash-file.ts'
-import { writeUpdatedAt } from './ingest.ts'
+import { removeIngest, writeUpdatedAt } from './ingest.ts'
 import { blobPath, type IngestPaths } from './layout.ts'
 
 /** What an upload starts from. */
 export interface WriterState {
   readonly root: string
+  readonly dirs: BlobDirs
   readonly paths: IngestPaths
   readonly status: Status
   /** The data file, open for reading and writing. */
@@ -28,6 +29,7 @@ export interface WriterState {
 /** An upload into the local store. Bytes go to disk as they come, and are hashed beside that. */
 export class LocalWriter implements Writer {
   readonly #root: string
+  readonly #dirs: BlobDirs
   readonly #paths: IngestPaths
   readonly #lock: Disposable
   #file: FileHandle | undefined
@@ -35,8 +37,9 @@ export class LocalWriter implements Writer {
   #status: Status
   #dirty = false
 
-  constructor({ root, paths, status, file, hasher, lock }: WriterState) {
+  constructor({ root, dirs, paths, status, file, hasher, lock }: WriterState) {
     this.#root = root
+    this.#dirs = dirs
     this.#paths = paths
     this.#status = status
     this.#file = file
@@ -65,7 +68,9 @@ export class LocalWriter implements Writer {
     if (hashed.status === 'rejected') throw hashed.reason
     // The hash is ahead of the file now: only a writer opened anew, which hashes it again, can go on.
     if (written.status === 'rejected') {
-      await this[Symbol.asyncDispose]()
+      await this[Symbol.asyncDispose]().catch((error: unknown) => {
+        ctx.log.warn('failed to close an upload', { path: this.#paths.dir, error })
+      })
       throw fullDisk(written.reason, this.#paths.data)
     }
   }
@@ -89,18 +94,16 @@ export class LocalWriter implements Writer {
     // Whatever comes of it, the upload is closed and its ref is free.
     this.#file = undefined
     using _ = this.#lock
-    const mode = await this.#finish(file, options)
+    await this.#finish(file, options)
     const digest = this.#hasher.digest()
     const target = blobPath(this.#root, digest, 'calculating blob path for commit')
-    await makeDurableDir(dirname(target))
-    if (fs.existsSync(target)) {
-      this.#discard(ctx)
+    const dir = await this.#dirs.open(dirname(target))
+    if (await exists(target)) {
+      await this.#discard(ctx)
       throw alreadyExists(`content ${digest}`)
     }
     await rename(this.#paths.data, target)
-    await syncDir(dirname(target))
-    this.#discard(ctx)
-    fs.chmodSync(target, mode & 0o444)
+    await Promise.all([dir.sync(), this.#discard(ctx)])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -120,8 +123,8 @@ export class LocalWriter implements Writer {
     })
   }
 
-  /** Checks the bytes, writes them to disk and closes the file. @returns its mode. */
-  async #finish(file: FileHandle, { size = 0, expected = '' }: CommitOptions): Promise<number> {
+  /** Checks the bytes, writes them to disk, read-only from then on, and closes the file. */
+  async #finish(file: FileHandle, { size = 0, expected = '' }: CommitOptions): Promise<void> {
     try {
       const stat = await file.stat()
       if (size > 0 && size !== stat.size) {
@@ -134,8 +137,8 @@ export class LocalWriter implements Writer {
       }
       const now = new Date()
       await file.utimes(now, now)
+      await file.chmod(stat.mode & 0o444)
       await file.sync()
-      return stat.mode
     } catch (err) {
       throw fullDisk(err, this.#paths.data)
     } finally {
@@ -156,30 +159,25 @@ export class LocalWriter implements Writer {
     throw failedPrecondition(`cannot ${what} on closed writer`)
   }
 
-  #discard(ctx: Context): void {
+  async #discard(ctx: Context): Promise<void> {
     try {
-      fs.rmSync(this.#paths.dir, { recursive: true, force: true })
+      await removeIngest(this.#paths)
     } catch (error) {
       ctx.log.error('failed to remove ingest directory', { path: this.#paths.dir, error })
     }
   }
 }
 
+/** Whether there is such a file. */
+export const exists = async (path: string): Promise<boolean> =>
+  await access(path).then(
+    () => true,
+    () => false,
+  )
+
 async function writeFully(file: FileHandle, data: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < data.length; ) {
     const { bytesWritten } = await file.write(data, done, data.length - done, offset + done)
     done += bytesWritten
   }
-}
-
-/** Makes a directory that a power cut does not take away, with those above it as far as needed. */
-async function makeDurableDir(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o755 })
-  if (first === undefined) return
-  for (let dir = path; dir.length >= first.length; dir = dirname(dir)) await syncDir(dirname(dir))
-}
-
-async function syncDir(path: string): Promise<void> {
-  await using dir = await open(path)
-  await dir.sync()
 }
