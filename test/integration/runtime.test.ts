@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, openSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -268,6 +268,22 @@ for (const [shimName, options] of Object.entries(shims)) {
       await until('the container has ended', () => !isAlive(task.pid))
       assertNothingLeft(bench, 'a')
     })
+
+    check(
+      'a shim is found again when the daemon was killed before it noted where',
+      async (bench) => {
+        // The host of a namespace is at a place of its own, and ends by itself.
+        if (options.builtinShim) return
+        const { ctx } = bench
+        const task = await bench.create('a', ['sleep', '1000'])
+        await bench.reopen(() => {
+          for (const name of ['bootstrap.json', 'address']) {
+            rmSync(join(bench.bundle('a'), name), { force: true })
+          }
+        })
+        assert.equal((await bench.manager.get(ctx, 'a')).pid, task.pid)
+      },
+    )
 
     check('a stopped shim delays nobody and is not given up', async (bench) => {
       const { ctx } = bench

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -79,6 +80,24 @@ export function readEndpoint(bundlePath: string): Endpoint {
   const endpoint = parseStartReply(readFileSync(join(bundlePath, 'address')))
   writeEndpoint(bundlePath, endpoint)
   return endpoint
+}
+
+/**
+ * How to reach a shim whose `start` ended when nobody was there to hear its answer: at the socket
+ * that runc's shims take for a container without a group. Nothing when it is not there.
+ */
+export function guessEndpoint(
+  grpcAddress: string,
+  { namespace, id }: { readonly namespace: string; readonly id: string },
+  socketDirs: readonly string[],
+): Endpoint | undefined {
+  const name = createHash('sha256')
+    .update(join(grpcAddress, namespace, id))
+    .digest('hex')
+  const path = socketDirs.map((dir) => join(dir, name)).find((each) => existsSync(each))
+  return path === undefined
+    ? undefined
+    : { version: newestVersion, address: `unix://${path}`, protocol: 'ttrpc' }
 }
 
 const legacy = (address: string): Endpoint => ({ version: 2, address, protocol: 'ttrpc' })

@@ -5,6 +5,7 @@ import { raceAbort } from '#lib/async/mutex.ts'
 
 import type { Bundle } from './bundle.ts'
 import { abandonShim, abandonStart } from './end-shim.ts'
+import { requireIdMappedMounts, usesIdMappedMounts } from './features.ts'
 import type { Launcher } from './launcher.ts'
 import type { Pending } from './pending.ts'
 import type { ShimProgram } from './shim-program.ts'
@@ -70,6 +71,7 @@ async function launch(
   launcher: Launcher,
 ): Promise<Shim> {
   const program = findProgram(options.runtime, launcher)
+  if (usesIdMappedMounts(options.spec)) await checkFeatures(ctx, program, options)
   try {
     return await launcher.start(ctx, bundle, program, optionsFor(options))
   } catch (err) {
@@ -82,6 +84,18 @@ function findProgram(runtime: string, launcher: Launcher): ShimProgram {
     return launcher.program(runtime)
   } catch (err) {
     throw new Error('failed to resolve runtime path', { cause: err })
+  }
+}
+
+async function checkFeatures(
+  ctx: Context,
+  program: ShimProgram,
+  options: CreateOptions,
+): Promise<void> {
+  try {
+    requireIdMappedMounts(await program.info(ctx, optionsFor(options)))
+  } catch (err) {
+    throw new Error('failed to validate OCI runtime features', { cause: err })
   }
 }
 

@@ -3,8 +3,9 @@ import { basename, join } from 'node:path'
 
 import type { Any } from '#core/any/any.ts'
 import type { Context, Logger } from '#core/context.ts'
+import { isErrno } from '#sys/errno.ts'
 
-import { type Endpoint, readEndpoint, writeEndpoint } from './bootstrap.ts'
+import { type Endpoint, guessEndpoint, readEndpoint, writeEndpoint } from './bootstrap.ts'
 import type { Bundle } from './bundle.ts'
 import { Connections } from './connections.ts'
 import { Hosts, type Started } from './hosts.ts'
@@ -14,6 +15,9 @@ import { openShimLog } from './shim-log.ts'
 import { ShimProgram } from './shim-program.ts'
 import { ShimVersions } from './shim-version.ts'
 import { Shim } from './shim.ts'
+
+/** Where Go's shims have their sockets unless they are told otherwise, which older ones cannot be. */
+const shimSocketDir = '/run/containerd/s'
 
 /** Starts shims and finds those that run. */
 export class Launcher implements AsyncDisposable {
@@ -60,10 +64,22 @@ export class Launcher implements AsyncDisposable {
 
   /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
   async attach(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
-    const endpoint = readEndpoint(bundle.path)
+    const endpoint = this.#endpointOf(bundle)
     const find = (): Promise<Started> =>
       Promise.resolve({ endpoint, scope: openShimLog(bundle, this.#log) })
     return await this.#connect(ctx, bundle, program, find, endpoint)
+  }
+
+  #endpointOf(bundle: Bundle): Endpoint {
+    try {
+      return readEndpoint(bundle.path)
+    } catch (err) {
+      const { address, socketDir } = this.#settings
+      const guess = guessEndpoint(address, bundle, [socketDir, shimSocketDir])
+      if (!guess || !isErrno(err, 'ENOENT')) throw err
+      writeEndpoint(bundle.path, guess)
+      return guess
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
