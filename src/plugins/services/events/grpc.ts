@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import type { Exchange } from '#core/events/events.ts'
 import { Events as ShimEvents } from '#gen/services/events-ttrpc_pb.ts'
 import { Events } from '#gen/services/events_pb.ts'
+import { CodedError, describe } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, EventPlugin, type RpcContext } from '#plugins/types.ts'
@@ -33,7 +34,12 @@ export const shimEventsApi = (exchange: Exchange): RegisteredService<RpcContext>
 
 /** Not a generator itself: the subscription begins with the call, before anybody reads. */
 function subscribe(ctx: Context, exchange: Exchange, filters: readonly string[]) {
-  return toMessages(exchange.subscribe(ctx, filters))
+  try {
+    return toMessages(exchange.subscribe(ctx, filters))
+  } catch (err) {
+    // containerd gives this error no class: clients match on the text alone.
+    throw new CodedError('unknown', `subscription error: ${describe(err)}`, { cause: err })
+  }
 }
 
 async function* toMessages(envelopes: ReturnType<Exchange['subscribe']>) {
