@@ -16,6 +16,7 @@ import { formatTimeout, statusIn, statusOfHttp, statusOfReset } from './headers.
 export interface ClientHost {
   readonly session: ClientHttp2Session
   readonly authority: string
+  readonly scheme: 'http' | 'https'
   readonly metadata: Readonly<Record<string, string>>
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
@@ -32,7 +33,7 @@ export function openStream(
 ): ClientHttp2Stream {
   const headers: OutgoingHttpHeaders = {
     ':method': 'POST',
-    ':scheme': 'http',
+    ':scheme': host.scheme,
     ':authority': host.authority,
     ':path': path,
     'content-type': 'application/grpc',

@@ -12,10 +12,9 @@ import type { CallOptions, Connection, ServiceClient } from '#lib/rpc/rpc.ts'
 import { GrpcStream } from './client-stream.ts'
 import { callUnary } from './client-unary.ts'
 import type { ClientHost } from './client-host.ts'
+import { http2Options, windowBytes } from './http2-options.ts'
 import { defaultMaxBytes } from './messages.ts'
 
-const windowBytes = 4 * 1024 * 1024
-const sessionMemoryMiB = 256
 const defaultConnectMs = 10_000
 
 /** How a client connects. Message limits are 16 MiB unless given. */
@@ -64,12 +63,12 @@ class GrpcConnection implements Connection, Caller {
     let lost: Error | undefined
     this.#session = connectHttp2(`http://${authority}`, {
       createConnection: () => socket,
-      maxSessionMemory: sessionMemoryMiB,
-      settings: { initialWindowSize: windowBytes, enablePush: false },
+      ...http2Options,
     })
     this.#host = {
       session: this.#session,
       authority,
+      scheme: options.tls ? 'https' : 'http',
       metadata: options.metadata ?? {},
       maxReceiveBytes: options.maxReceiveBytes ?? defaultMaxBytes,
       maxSendBytes: options.maxSendBytes ?? defaultMaxBytes,

@@ -14,11 +14,10 @@ import type { ServerCall } from '#lib/rpc/server-call.ts'
 import { canceledCall } from '#lib/rpc/status.ts'
 import { within } from '#lib/rpc/within.ts'
 
+import { http2Options, windowBytes } from './http2-options.ts'
 import { defaultMaxBytes } from './messages.ts'
 import { type StreamHost, serveStream } from './server-stream.ts'
 
-const windowBytes = 4 * 1024 * 1024
-const sessionMemoryMiB = 256
 const defaultStopMs = 10_000
 /** How long calls that were told to stop may take before their connection is cut, ms. */
 const afterAbortMs = 1_000
@@ -32,6 +31,8 @@ export type GrpcAddress =
 export interface GrpcServerOptions<C> extends DispatchOptions<C> {
   /** Who is behind an accepted socket (SO_PEERCRED); what it gives becomes `Call.peer`. */
   readonly peerOf?: (socket: Socket) => Peer | undefined
+  /** Hears of connections that could not be accepted or broke down; the others are not affected. */
+  readonly onConnectionError?: (err: unknown) => void
   /** How long disposal waits for calls in flight before it aborts them, ms; 10 s by default. */
   readonly stopMs?: number
 }
@@ -61,6 +62,8 @@ export async function listenGrpc<C>(
   const server = new Http2Server(listener, createDispatcher(options), options)
   listener.listen('path' in address ? { path: address.path } : address)
   await once(listener, 'listening')
+  // From now on it is an `accept` that failed, EMFILE for one; without a listener it would be fatal.
+  listener.on('error', (err) => options.onConnectionError?.(err))
   return server
 }
 
@@ -108,12 +111,12 @@ class Http2Server implements GrpcServer {
       maxSendBytes: this.#options.maxSendBytes ?? defaultMaxBytes,
       calls: this.#calls,
     }
-    const session = performServerHandshake(socket, {
-      maxSessionMemory: sessionMemoryMiB,
-      settings: { initialWindowSize: windowBytes, enablePush: false },
-    })
+    const session = performServerHandshake(socket, http2Options)
     this.#sessions.add(session)
-    session.on('error', () => session.destroy())
+    session.on('error', (err) => {
+      this.#options.onConnectionError?.(err)
+      session.destroy()
+    })
     session.on('close', () => this.#sessions.delete(session))
     session.on('stream', (...args: StreamArguments) => {
       const [stream, headers, , rawHeaders] = args

@@ -19,6 +19,8 @@ export interface TtrpcServerOptions<C> extends DispatchOptions<C> {
   readonly peerOf?: (socket: Socket) => Peer | undefined
   /** Throws to refuse a connection, which is then closed without a word. */
   readonly authorize?: (peer: Peer | undefined) => void
+  /** Hears of connections that could not be accepted or broke down; the others are not affected. */
+  readonly onConnectionError?: (err: unknown) => void
   /** How long disposal waits for calls in flight before it aborts them, ms; 10 s by default. */
   readonly stopMs?: number
 }
@@ -45,6 +47,8 @@ export async function listenTtrpc<C>(
   const server = new SocketServer(createDispatcher(options), options, listener)
   listener.listen(address)
   await once(listener, 'listening')
+  // From now on it is an `accept` that failed, EMFILE for one; without a listener it would be fatal.
+  listener.on('error', (err) => options.onConnectionError?.(err))
   return server
 }
 
@@ -91,8 +95,9 @@ class SocketServer implements TtrpcServer {
       this.#options.authorize?.(peer)
       this.#connections.set(socket, new ServerConnection(this.#host, socket, peer))
       socket.on('close', () => this.#connections.delete(socket))
-    } catch {
+    } catch (err) {
       // Refused: the peer sees the end of the connection, as upstream does it.
+      this.#options.onConnectionError?.(err)
       socket.destroy()
     }
   }

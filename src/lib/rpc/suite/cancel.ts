@@ -83,6 +83,20 @@ export function cancelTests(serve: Serve, supports: Supports): void {
     assert.equal((await chat.next()).done, true)
   })
 
+  test('leaving many streams early costs nothing', { skip: !supports.flowControl }, async () => {
+    await using serving = await serve({
+      expand: async function* (_, { signal }) {
+        while (!signal.aborted) yield await Promise.resolve({ value: Buffer.alloc(1 << 20) })
+      },
+    })
+    for (let n = 0; n < 400; n++) {
+      for await (const reply of serving.client.expand({})) {
+        assert.equal(reply.value.length, 1 << 20)
+        break
+      }
+    }
+  })
+
   test('a slow reader holds back the writer', { skip: !supports.flowControl }, async () => {
     let sent = 0
     const [size, count] = [1 << 20, 64]
