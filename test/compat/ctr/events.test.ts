@@ -46,11 +46,15 @@ class Watcher implements AsyncDisposable {
 /** Drops times, pids and directories: `topic {"container_id":"e1",…}`. */
 function simplify(line: string, side: Side): string {
   const [, , text = ''] = line.match(/^(.*? UTC) (.*)$/) ?? []
-  return text
-    .replace(namespace(side), '<ns>')
-    .replaceAll(/"(pid|exited_at|bundle|rootfs|io)":("[^"]*"|\[.*?\]|\{.*?\}|\d+),?/g, '')
-    .replaceAll(/"digest":"[^"]*"/g, '')
-    .replaceAll(/,}/g, '}')
+  return (
+    text
+      .replace(namespace(side), '<ns>')
+      // containerd 1.6 tells of a new namespace in the caller's, 2.x in the new one.
+      .replace(/^(<ns>|last) (\/namespaces\/)/, '$2')
+      .replaceAll(/"(pid|exited_at|bundle|rootfs|io)":("[^"]*"|\[.*?\]|\{.*?\}|\d+),?/g, '')
+      .replaceAll(/"digest":"[^"]*"/g, '')
+      .replaceAll(/,}/g, '}')
+  )
 }
 
 sideBySide(
@@ -63,7 +67,7 @@ sideBySide(
         await sleep(1000)
         const ctr = async (...args: string[]) =>
           await run(pair().peer.ctr, ['-a', pair()[side].address, '-n', namespace(side), ...args])
-        await ctr('image', 'tag', busybox, 'example.com/tag:1')
+        await ctr('image', 'tag', ...pair().local, busybox, 'example.com/tag:1')
         await ctr('image', 'label', 'example.com/tag:1', 'a=b')
         await ctr('image', 'rm', 'example.com/tag:1')
         await ctr('run', '--rm', busybox, 'v1', 'true')

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { run } from '#testing/daemon.ts'
 import { busyboxImage, busyboxLayer, type ImageSource, writeImage } from '#testing/image.ts'
 
-import { busybox, type Pair, sideBySide, withoutCollector } from './pair.ts'
+import { busybox, type Normalise, type Pair, sideBySide, withoutCollector } from './pair.ts'
 
 /** Three layers: the upper ones delete a file, replace one, and hide a whole directory. */
 const layered = (name: string): ImageSource => ({
@@ -54,7 +54,7 @@ sideBySide('images', (pair) => {
       'image ls name==other',
       `image label --replace-all ${busybox} x=y`,
       'image ls',
-      `image tag ${busybox} example.com/other:1`,
+      ['image tag', ...pair().local, busybox, 'example.com/other:1'].join(' '),
       'image ls -q',
       `image rm ${busybox}`,
       'image rm missing',
@@ -171,7 +171,9 @@ sideBySide(
     test('are prepared, viewed, mounted, committed, listed and removed', async () => {
       const { stdout } = await pair().ctr('snapshot', 'ls')
       const chain = stdout.match(/sha256:[0-9a-f]{64}/)?.[0] ?? ''
-      await pair().all(
+      // containerd 1.6 does not name the key in one of its messages.
+      const normalise: Normalise = [[/(failed to commit snapshot) <ns>\/\d+\/\w+/g, '$1']]
+      const commands = [
         'snapshot ls',
         `snapshot prepare work ${chain}`,
         'snapshot prepare base',
@@ -203,7 +205,8 @@ sideBySide(
         'snapshot --snapshotter native mounts /target n1',
         'snapshot --snapshotter native ls',
         'snapshot ls',
-      )
+      ]
+      for (const command of commands) await pair().same(command.split(' '), { normalise })
     })
 
     test('usage counts the files of a layer', async () => {

@@ -105,7 +105,7 @@ export class Pair {
 
   #normal(text: string, extra: Normalise = []): string {
     let normal = text.replaceAll(this.theirs.dir, '<dir>').replaceAll(this.ours.dir, '<dir>')
-    for (const [pattern, replacement] of [...extra, ...always]) {
+    for (const [pattern, replacement] of [...always, ...extra]) {
       normal = normal.replaceAll(pattern, replacement)
     }
     return normal
