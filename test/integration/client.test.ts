@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, suite, type TestContext, test } from 'node:test'
 
@@ -179,6 +180,68 @@ for (const [name, containerd] of Object.entries(daemons)) {
         '/tasks/delete',
         '/containers/delete',
       ])
+    })
+
+    check('a command that is not there is an error, and leaves no task', async () => {
+      await using container = await client.containers.create('nothing', {
+        image,
+        args: ['/no/such/command'],
+      })
+      await assert.rejects(container.run({ stdout: () => {} }), /no such file|not found/)
+      await rejectsWith('not_found', container.task())
+      await container.delete()
+      await rejectsWith('not_found', client.containers.get('nothing'))
+    })
+
+    check('many containers run at once, each with its own output', async () => {
+      const outputs = await Promise.all(
+        Array.from({ length: 8 }, async (_, i) => {
+          await using container = await client.containers.create(`many-${i}`, {
+            image,
+            args: ['echo', String(i)],
+          })
+          let output = ''
+          const { status } = await container.run({
+            stdout: (chunk) => void (output += Buffer.from(chunk).toString()),
+          })
+          return [status, output]
+        }),
+      )
+      assert.deepEqual(
+        outputs,
+        outputs.map((_, i) => [0, `${i}\n`]),
+      )
+    })
+
+    check('what an image holds is kept by it, and goes with it', async () => {
+      const other = client.with({ namespace: 'keeping' })
+      const [kept] = await other.images.import(join(daemon.dir, 'oci.tar'))
+      assert.ok(kept)
+      const { digest } = kept.target
+      const ctx = other.context()
+      const doomed = { name: 'doomed', target: { ...kept.target } }
+      await other.images.create(doomed)
+      await other.images.delete('doomed', { synchronous: true })
+      await other.content.info(ctx, digest)
+      await other.snapshots().stat(await kept.chainId())
+      await other.images.delete(kept.name, { synchronous: true })
+      await rejectsWith('not_found', other.content.info(ctx, digest))
+      assert.deepEqual(await Array.fromAsync(other.snapshots().list()), [])
+      await other.namespaces.delete('keeping')
+    })
+
+    check('an archive that is none, or not whole, makes no image', async (t) => {
+      const other = client.with({ namespace: 'broken' })
+      const whole = await readFile(join(daemon.dir, 'oci.tar'))
+      const bytes = async function* (end: number) {
+        yield await Promise.resolve(whole.subarray(0, end))
+      }
+      await assert.rejects(other.images.import(bytes(whole.length / 2), { signal: t.signal }))
+      await assert.rejects(
+        other.images.import(bytes(0)),
+        /unrecognized image format|unexpected EOF/,
+      )
+      assert.deepEqual(await other.images.list(), [])
     })
 
     check('labels are set and removed', async () => {
