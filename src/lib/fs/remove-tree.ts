@@ -38,9 +38,8 @@ async function removeDirectory(path: Buffer, signal: AbortSignal | undefined): P
   try {
     await using dir = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
     const inside = Buffer.from(`/proc/self/fd/${dir.fd}/`)
-    const names = await readdir(inside, { encoding: 'buffer' })
-    for (const below of await removeFiles(inside, names, signal)) {
-      await removeDirectory(below, signal)
+    for (const name of await removeFiles(inside, signal)) {
+      await removeDirectory(Buffer.concat([inside, name]), signal)
     }
     await rmdir(path)
   } catch (err) {
@@ -48,22 +47,23 @@ async function removeDirectory(path: Buffer, signal: AbortSignal | undefined): P
   }
 }
 
-/** Removes what is no directory, and gives what is. */
+/** Removes what is no directory, and gives the names of what is. */
 async function removeFiles(
   dir: Buffer,
-  names: readonly Buffer[],
   signal: AbortSignal | undefined,
 ): Promise<readonly Buffer[]> {
   const directories: Buffer[] = []
-  const next = names.values()
+  const entries = await readdir(dir, { encoding: 'buffer', withFileTypes: true })
+  const next = entries.values()
   const worker = async (): Promise<void> => {
-    for (const name of next) {
+    for (const entry of next) {
       signal?.throwIfAborted()
-      const path = Buffer.concat([dir, name])
-      if ((await removeFile(path)) === 'directory') directories.push(path)
+      const known = entry.isDirectory()
+      const kind = known ? 'directory' : await removeFile(Buffer.concat([dir, entry.name]))
+      if (kind === 'directory') directories.push(entry.name)
     }
   }
-  const workers = Array.from({ length: Math.min(width, names.length) }, worker)
+  const workers = Array.from({ length: Math.min(width, entries.length) }, worker)
   for (const result of await Promise.allSettled(workers)) {
     if (result.status === 'rejected') throw result.reason
   }

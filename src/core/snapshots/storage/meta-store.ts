@@ -1,6 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { Info, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import type { Database } from '#lib/bolt/database.ts'
+import { aborted } from '#lib/errors/errors.ts'
 
 import {
   commitActive,
@@ -9,6 +10,7 @@ import {
   getInfo,
   getSnapshot,
   hasSnapshot,
+  lastId,
   listSnapshots,
   removeSnapshot,
   type Snapshot,
@@ -17,35 +19,35 @@ import {
   usedIds,
 } from './storage.ts'
 
-/** A removal, while its transaction is open. */
-export interface Removal {
-  readonly removed: StoredSnapshot
-  /** Ids of all snapshots that stay. */
-  used(): ReadonlySet<string>
-}
-
-/**
- * The records of one snapshotter. Each change is durable when its promise resolves.
- *
- * The callbacks run inside the transaction, after what was asked for; they must be synchronous. What
- * they do to files happens before the record is durable: when the change fails after all, nothing
- * refers to those files and they are for `cleanup`.
- */
+/** The records of one snapshotter. Each change is durable when its promise resolves. */
 export class MetaStore implements AsyncDisposable {
   readonly #db: Database
+  #lastId: bigint
 
   /** @param db is owned by the store from then on. */
   constructor(db: Database) {
     this.#db = db
+    this.#lastId = db.view(lastId)
+  }
+
+  /**
+   * An id for a new snapshot, whose directory can be made before its record is: file work has no
+   * place in a transaction, which everybody waits for. One that is not used is lost.
+   */
+  reserveId(): bigint {
+    return ++this.#lastId
   }
 
   info(key: string): StoredSnapshot {
     return this.#db.view((tx) => getInfo(tx, key))
   }
 
-  /** Like `info`, undefined when there is none. */
-  find(key: string): StoredSnapshot | undefined {
-    return this.#db.view((tx) => (hasSnapshot(tx, key) ? getInfo(tx, key) : undefined))
+  /** The id of the committed snapshot `name`; undefined when there is none. */
+  committedId(name: string): string | undefined {
+    return this.#db.view((tx) => {
+      const found = hasSnapshot(tx, name) ? getInfo(tx, name) : undefined
+      return found?.info.kind === 'committed' ? found.id : undefined
+    })
   }
 
   snapshot(key: string): Snapshot {
@@ -56,17 +58,20 @@ export class MetaStore implements AsyncDisposable {
     return this.#db.view((tx) => listSnapshots(tx, filters))
   }
 
+  /** @throws as `createSnapshot`; `aborted` when a `parentId` is given, or none, and the parent has another. */
   async create(
     ctx: Context,
-    options: CreateOptions,
-    created: (snapshot: Snapshot) => void,
+    options: CreateOptions & { readonly parentId?: string | undefined },
   ): Promise<Snapshot> {
-    const create = (tx: Parameters<typeof createSnapshot>[0]): Snapshot => {
-      const snapshot = createSnapshot(tx, options)
-      created(snapshot)
+    const { id = this.reserveId(), parentId, parent } = options
+    const creating = this.#db.update((tx) => {
+      const snapshot = createSnapshot(tx, { ...options, id })
+      if (Object.hasOwn(options, 'parentId') && snapshot.parentIds[0] !== parentId) {
+        throw aborted(`parent ${JSON.stringify(parent)} has changed meanwhile`)
+      }
       return snapshot
-    }
-    return await inWords('failed to create snapshot', this.#db.update(create, ctx))
+    }, ctx)
+    return await inWords('failed to create snapshot', creating)
   }
 
   async update(
@@ -99,11 +104,9 @@ export class MetaStore implements AsyncDisposable {
     }
   }
 
-  async remove<T>(ctx: Context, key: string, removed: (removal: Removal) => T): Promise<T> {
-    const removing = this.#db.update(
-      (tx) => removed({ removed: removeSnapshot(tx, key), used: () => usedIds(tx) }),
-      ctx,
-    )
+  /** @returns what was removed. */
+  async remove(ctx: Context, key: string): Promise<StoredSnapshot> {
+    const removing = this.#db.update((tx) => removeSnapshot(tx, key), ctx)
     return await inWords(`failed to remove snapshot ${key}`, removing)
   }
 

@@ -1,9 +1,22 @@
 import { randomBytes } from 'node:crypto'
-import * as fs from 'node:fs'
+import { mkdirSync } from 'node:fs'
+import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
+import { hasErrno } from '#lib/fs/has-errno.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
+
+import type { MetaStore } from './meta-store.ts'
+
+/** The directory of a snapshot that is being made. Disposing it gives it back, unless it is kept. */
+export interface NewDir extends AsyncDisposable {
+  /** There is a record of it now. */
+  keep(): void
+}
+
+/** Directories removed at once. */
+const width = 4
 
 /**
  * The directories of a snapshotter's snapshots.
@@ -22,8 +35,8 @@ export class SnapshotDirs {
   /** Makes the directories of `root` that are missing. */
   constructor(root: string) {
     this.#dir = join(root, 'snapshots')
-    fs.mkdirSync(root, { recursive: true, mode: 0o700 })
-    fs.mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
+    mkdirSync(root, { recursive: true, mode: 0o700 })
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
   }
 
   /** The directory of a snapshot. */
@@ -31,51 +44,77 @@ export class SnapshotDirs {
     return join(this.#dir, id)
   }
 
-  /** Makes an empty directory, safe from `cleanup` until it is placed or what comes with it disposed. */
-  make(mode = 0o700): Disposable & { readonly path: string } {
+  /**
+   * Makes the directory of the snapshot `id`, which has no record yet. It appears under that name
+   * only when `fill` has put into it what belongs there.
+   */
+  async make(ctx: Context, id: string, fill: (path: string) => Promise<void>): Promise<NewDir> {
     const name = `new-${suffix()}`
     const path = join(this.#dir, name)
-    this.#making.add(name)
-    fs.mkdirSync(path, { mode })
-    return { path, [Symbol.dispose]: () => void this.#making.delete(name) }
-  }
-
-  /** Makes `path` the directory of the snapshot `id`. What a failed commit has left there gives way. */
-  place(path: string, id: string): void {
-    const target = this.of(id)
-    if (fs.existsSync(target)) this.retire(id)
-    fs.renameSync(path, target)
-  }
-
-  /** Takes the directory of `id` away, to be removed: its path, or undefined when there is none. */
-  retire(id: string): string | undefined {
-    const path = join(this.#dir, `rm-${id}-${suffix()}`)
-    try {
-      fs.renameSync(this.of(id), path)
-      return path
-    } catch (err) {
-      if (fs.existsSync(this.of(id))) throw err
-      return undefined
+    this.#making.add(name).add(id)
+    let unwanted: readonly string[] = [path]
+    await using undo = new AsyncDisposableStack()
+    undo.defer(async () => {
+      this.#making.delete(name)
+      this.#making.delete(id)
+      await this.remove(ctx, unwanted)
+    })
+    await mkdir(path, { mode: 0o700 })
+    await fill(path)
+    await this.#place(path, id)
+    unwanted = [this.of(id)]
+    const held = undo.move()
+    return {
+      keep: () => void (unwanted = []),
+      [Symbol.asyncDispose]: async () => await held.disposeAsync(),
     }
   }
 
-  /** What is garbage when the snapshots in `used` are all there are. */
-  garbage(used: ReadonlySet<string>): readonly string[] {
-    return fs
-      .readdirSync(this.#dir)
-      .filter((name) => !used.has(name) && !this.#making.has(name))
-      .map((name) => join(this.#dir, name))
+  /** Takes the directory of `id` away, to be removed: its path, or undefined when there is none. */
+  async retire(id: string): Promise<string | undefined> {
+    const path = join(this.#dir, `rm-${id}-${suffix()}`)
+    try {
+      await rename(this.of(id), path)
+      return path
+    } catch (err) {
+      if (hasErrno(err, 'ENOENT')) return undefined
+      throw err
+    }
+  }
+
+  /** Removes what no record of `store` speaks for. */
+  async cleanup(ctx: Context, store: MetaStore): Promise<void> {
+    // Listed first: whatever is listed and gets a record meanwhile has it by the time records are looked at.
+    const names = await readdir(this.#dir)
+    const garbage = await store.withUsedIds(ctx, (used) =>
+      names.filter((name) => !used.has(name) && !this.#making.has(name)),
+    )
+    const paths = garbage.map((name) => join(this.#dir, name))
+    await this.remove(ctx, paths)
   }
 
   /** Removes directories; one that can't be is logged and left to the next `cleanup`. */
   async remove(ctx: Context, paths: readonly string[]): Promise<void> {
-    for (const path of paths) {
-      try {
-        await removeTree(path, ctx)
-      } catch (error) {
-        ctx.signal.throwIfAborted()
-        ctx.log.warn('failed to remove directory', { path, error })
+    const next = paths.values()
+    const worker = async (): Promise<void> => {
+      for (const path of next) {
+        if (ctx.signal.aborted) return
+        await removeTree(path, ctx).catch((error: unknown) => {
+          if (!ctx.signal.aborted) ctx.log.warn('failed to remove directory', { path, error })
+        })
       }
+    }
+    await Promise.all(Array.from({ length: width }, worker))
+  }
+
+  /** What a failed commit or a crash has left at that place gives way. */
+  async #place(path: string, id: string): Promise<void> {
+    try {
+      await rename(path, this.of(id))
+    } catch (err) {
+      if (!hasErrno(err, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) throw err
+      await this.retire(id)
+      await rename(path, this.of(id))
     }
   }
 }

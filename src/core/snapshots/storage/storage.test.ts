@@ -11,7 +11,7 @@ import { newContext } from '#testing/context.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
 import { MetaStore } from './meta-store.ts'
-import { createSnapshot, getInfo, usedIds } from './storage.ts'
+import { createSnapshot, getInfo, lastId, usedIds } from './storage.ts'
 
 interface Given extends AsyncDisposable {
   readonly ctx: Context
@@ -33,12 +33,11 @@ async function given(t: TestContext): Promise<Given> {
   }
 }
 
-const nothing = (): void => {}
 const usage = async (): Promise<{ inodes: number; size: number }> =>
   await Promise.resolve({ inodes: 3, size: 300 })
 
 async function commit({ ctx, store }: Given, name: string, parent = ''): Promise<void> {
-  await store.create(ctx, { kind: 'active', key: `work-${name}`, parent }, nothing)
+  await store.create(ctx, { kind: 'active', key: `work-${name}`, parent })
   await store.commit(ctx, { name, key: `work-${name}` }, {}, usage)
 }
 
@@ -47,7 +46,7 @@ suite('snapshot records', () => {
     await using g = await given(t)
     await commit(g, 'base')
     const labels = { a: '1', dropped: '' }
-    await g.store.create(g.ctx, { kind: 'active', key: 'next', parent: 'base', labels }, nothing)
+    await g.store.create(g.ctx, { kind: 'active', key: 'next', parent: 'base', labels })
     g.db.view((tx) => {
       const snapshots = tx.bucket('v1')?.bucket('snapshots')
       const hex = (record: string, key: string): string | undefined =>
@@ -88,19 +87,19 @@ suite('snapshot records', () => {
         ?.get(Uint8Array.of(1, 0, 2))
       assert.equal(Buffer.from(link ?? []).toString(), 'top')
     })
-    const removing = g.store.remove(g.ctx, 'base', nothing)
+    const removing = g.store.remove(g.ctx, 'base')
     await rejectsWith('failed_precondition', removing)
-    await g.store.remove(g.ctx, 'top', nothing)
-    await g.store.remove(g.ctx, 'base', nothing)
+    await g.store.remove(g.ctx, 'top')
+    await g.store.remove(g.ctx, 'base')
   })
 
   test('children are not mixed up when ids get long', async (t) => {
     await using g = await given(t)
     for (let at = 0; at < 140; at++) await commit(g, `base-${at}`)
-    await g.store.create(g.ctx, { kind: 'view', key: 'look', parent: 'base-128' }, nothing)
+    await g.store.create(g.ctx, { kind: 'view', key: 'look', parent: 'base-128' })
     assert.equal(g.store.info('base-128').id, '129')
-    await rejectsWith('failed_precondition', g.store.remove(g.ctx, 'base-128', nothing))
-    for (const base of [0, 1, 127, 129]) await g.store.remove(g.ctx, `base-${base}`, nothing)
+    await rejectsWith('failed_precondition', g.store.remove(g.ctx, 'base-128'))
+    for (const base of [0, 1, 127, 129]) await g.store.remove(g.ctx, `base-${base}`)
     assert.deepEqual(g.store.snapshot('look').parentIds, ['129'])
   })
 
@@ -109,44 +108,58 @@ suite('snapshot records', () => {
     await commit(g, 'base')
     await commit(g, 'other')
     const prepare = { kind: 'active', key: 'work', parent: '' } as const
-    await g.store.create(g.ctx, prepare, nothing)
+    await g.store.create(g.ctx, prepare)
     const names = { name: 'top', key: 'work' }
     const missing = g.store.commit(g.ctx, names, { parent: 'none' }, usage)
     await rejectsWith('not_found', missing)
     assert.equal(g.store.info('work').info.kind, 'active')
     await g.store.commit(g.ctx, names, { parent: 'base' }, usage)
     assert.equal(g.store.info('top').info.parent, 'base')
-    await rejectsWith('failed_precondition', g.store.remove(g.ctx, 'base', nothing))
-    await g.store.create(g.ctx, { ...prepare, parent: 'base' }, nothing)
+    await rejectsWith('failed_precondition', g.store.remove(g.ctx, 'base'))
+    await g.store.create(g.ctx, { ...prepare, parent: 'base' })
     const moved = g.store.commit(g.ctx, { ...names, name: 'x' }, { parent: 'other' }, usage)
     await rejectsWith('invalid_argument', moved, /cannot change parent/)
     await g.store.commit(g.ctx, { ...names, name: 'x' }, { parent: 'base' }, usage)
   })
 
-  test('what fails while the record is made undoes it', async (t) => {
+  test('a reserved id is used once, whatever the order of the records', async (t) => {
     await using g = await given(t)
-    const failing = g.store.create(g.ctx, { kind: 'active', key: 'a', parent: '' }, () => {
-      throw new Error('disk on fire')
-    })
-    await assert.rejects(failing, { message: 'failed to create snapshot' })
+    const ids = [g.store.reserveId(), g.store.reserveId(), g.store.reserveId()]
+    assert.deepEqual(ids, [1n, 2n, 3n])
+    const prepare = { kind: 'active', parent: '' } as const
+    await g.store.create(g.ctx, { ...prepare, key: 'c', id: ids[2] })
+    await g.store.create(g.ctx, { ...prepare, key: 'a', id: ids[0] })
+    await g.store.create(g.ctx, { ...prepare, key: 'd' })
+    assert.deepEqual(
+      ['a', 'c', 'd'].map((key) => g.store.info(key).id),
+      ['1', '3', '4'],
+    )
+    assert.equal(g.db.view(lastId), 4n)
+  })
+
+  test('a parent that has become another is not a parent', async (t) => {
+    await using g = await given(t)
+    await commit(g, 'base')
+    const prepare = { kind: 'active', key: 'work', parent: 'base' } as const
+    await rejectsWith('aborted', g.store.create(g.ctx, { ...prepare, parentId: '9' }))
+    await rejectsWith('aborted', g.store.create(g.ctx, { ...prepare, parentId: undefined }))
     await rejectsWith(
       'not_found',
-      Promise.try(() => g.store.info('a')),
+      Promise.try(() => g.store.info('work')),
     )
-    await g.store.create(g.ctx, { kind: 'active', key: 'a', parent: '' }, nothing)
-    assert.equal(g.store.info('a').id, '1')
+    await g.store.create(g.ctx, { ...prepare, parentId: '1' })
   })
 
   test('a commit measures again when the key became another snapshot', async (t) => {
     await using g = await given(t)
     const prepare = { kind: 'active', key: 'a', parent: '' } as const
-    await g.store.create(g.ctx, prepare, nothing)
+    await g.store.create(g.ctx, prepare)
     const measured: string[] = []
     await g.store.commit(g.ctx, { name: 'top', key: 'a' }, {}, async (id) => {
       measured.push(id)
       if (id === '1') {
-        await g.store.remove(g.ctx, 'a', nothing)
-        await g.store.create(g.ctx, prepare, nothing)
+        await g.store.remove(g.ctx, 'a')
+        await g.store.create(g.ctx, prepare)
       }
       return { inodes: Number(id), size: 0 }
     })

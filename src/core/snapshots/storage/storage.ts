@@ -52,6 +52,8 @@ export interface CreateOptions {
   readonly key: string
   readonly parent: string
   readonly labels?: Info['labels'] | undefined
+  /** One that no snapshot has had; without it, the next. */
+  readonly id?: bigint | undefined
 }
 
 /** @throws `already_exists`; `not_found` or `invalid_argument` for the parent. */
@@ -63,7 +65,8 @@ export function createSnapshot(tx: Bucket, options: CreateOptions): Snapshot {
 
   const parentIds = parent === '' ? [] : committedChain(snapshots, parent)
   if (snapshots.bucket(key)) throw alreadyExists(`snapshot ${key}`)
-  const id = snapshots.nextSequence()
+  const id = options.id ?? snapshots.nextSequence()
+  if (id > snapshots.sequence) snapshots.setSequence(id)
   const now = new Date()
   const info: Info = { name: key, kind, parent, labels, createdAt: now, updatedAt: now }
   const record = snapshots.createBucket(key)
@@ -226,6 +229,9 @@ export function removeSnapshot(tx: Bucket, key: string): StoredSnapshot {
   snapshots.deleteBucket(key)
   return removed
 }
+
+/** The highest id that any snapshot has had. */
+export const lastId = (tx: ReadBucket): bigint => allSnapshots(tx)?.sequence ?? 0n
 
 /** The ids in use. */
 export function usedIds(tx: ReadBucket): ReadonlySet<string> {

@@ -1,4 +1,4 @@
-import * as fs from 'node:fs'
+import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
@@ -8,9 +8,7 @@ import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
-import { aborted } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
-import { removeTree } from '#lib/fs/remove-tree.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { copyTree } from './copy-tree.ts'
@@ -97,8 +95,8 @@ export class NativeSnapshotter implements Snapshotter {
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
-    const removed = await this.#store.remove(ctx, key, ({ removed: { id } }) => id)
-    const garbage = this.#dirs.retire(removed)
+    const { id } = await this.#store.remove(ctx, key)
+    const garbage = await this.#dirs.retire(id)
     if (garbage !== undefined) await this.#dirs.remove(ctx, [garbage])
   }
 
@@ -110,8 +108,7 @@ export class NativeSnapshotter implements Snapshotter {
   }
 
   async cleanup(ctx: Context): Promise<void> {
-    const garbage = await this.#store.withUsedIds(ctx, (used) => this.#dirs.garbage(used))
-    await this.#dirs.remove(ctx, garbage)
+    await this.#dirs.cleanup(ctx, this.#store)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -121,28 +118,17 @@ export class NativeSnapshotter implements Snapshotter {
   async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
     if (options.kind === 'view' && options.parent !== '') {
-      return this.#mounts(await this.#store.create(ctx, options, () => {}))
+      return this.#mounts(await this.#store.create(ctx, options))
     }
-    using temporary = this.#dirs.make()
-    await using undo = new AsyncDisposableStack()
-    undo.defer(async () => await removeTree(temporary.path))
-    fs.chmodSync(temporary.path, 0o755)
-    const copied = await this.#copyParent(ctx, options.parent, temporary.path)
-    const snapshot = await this.#store.create(ctx, options, ({ id, parentIds }) => {
-      if (parentIds[0] !== copied) throw aborted(`parent ${options.parent} has changed meanwhile`)
-      this.#dirs.place(temporary.path, id)
+    const parentId = this.#store.committedId(options.parent)
+    const id = this.#store.reserveId()
+    await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
+      await chmod(path, 0o755)
+      if (parentId !== undefined) await copyTree(ctx, this.#dirs.of(parentId), path)
     })
-    undo.move()
+    const snapshot = await this.#store.create(ctx, { ...options, id, parentId })
+    dir.keep()
     return this.#mounts(snapshot)
-  }
-
-  /** Copies the tree of `parent` before the transaction, which says what is wrong with it if anything is. */
-  async #copyParent(ctx: Context, parent: string, to: string): Promise<string | undefined> {
-    if (parent === '') return undefined
-    const below = this.#store.find(parent)
-    if (below?.info.kind !== 'committed') return undefined
-    await copyTree(ctx, this.#dirs.of(below.id), to)
-    return below.id
   }
 
   #active(key: string): Snapshot {

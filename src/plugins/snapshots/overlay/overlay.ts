@@ -1,9 +1,15 @@
-import * as fs from 'node:fs'
+import { chmod, lchown, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
-import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import type {
+  Info,
+  Kind,
+  SnapshotOptions,
+  Snapshotter,
+  Usage,
+} from '#core/snapshots/snapshotter.ts'
 import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/storage/storage.ts'
@@ -119,11 +125,8 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
-    const { asyncRemove } = this.#options
-    const garbage = await this.#store.remove(ctx, key, (removal) =>
-      asyncRemove ? [] : this.#dirs.garbage(removal.used()),
-    )
-    await this.#dirs.remove(ctx, garbage)
+    await this.#store.remove(ctx, key)
+    if (!this.#options.asyncRemove) await this.cleanup(ctx)
   }
 
   async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
@@ -134,8 +137,7 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async cleanup(ctx: Context): Promise<void> {
-    const garbage = await this.#store.withUsedIds(ctx, (used) => this.#dirs.garbage(used))
-    await this.#dirs.remove(ctx, garbage)
+    await this.#dirs.cleanup(ctx, this.#store)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -146,22 +148,23 @@ export class OverlaySnapshotter implements Snapshotter {
     ctx.signal.throwIfAborted()
     const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
     if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
-    const snapshot = await this.#store.create(ctx, options, (created) => this.#makeDirs(created))
+    const parentId = this.#store.committedId(options.parent)
+    const id = this.#store.reserveId()
+    await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
+      await this.#fill(path, options.kind, parentId)
+    })
+    const snapshot = await this.#store.create(ctx, { ...options, id, parentId })
+    dir.keep()
     return this.#mounts(snapshot)
   }
 
-  /** Makes the directories of a new snapshot: some 100 µs, inside the transaction. */
-  #makeDirs({ id, info, parentIds }: Snapshot): void {
-    using temporary = this.#dirs.make()
-    const upper = upperDir(temporary.path)
-    makeDir(upper, 0o755)
-    if (info.kind === 'active') makeDir(workDir(temporary.path), 0o711)
-    const [parent] = parentIds
-    if (parent !== undefined) {
-      const { uid, gid } = fs.statSync(this.#upper(parent))
-      fs.lchownSync(upper, uid, gid)
-    }
-    this.#dirs.place(temporary.path, id)
+  /** Makes what belongs into the directory of a new snapshot. Its root is owned like the parent's. */
+  async #fill(path: string, kind: Kind, parentId: string | undefined): Promise<void> {
+    await makeDir(upperDir(path), 0o755)
+    if (kind === 'active') await makeDir(workDir(path), 0o711)
+    if (parentId === undefined) return
+    const { uid, gid } = await stat(this.#upper(parentId))
+    await lchown(upperDir(path), uid, gid)
   }
 
   #active(key: string): Snapshot {
@@ -188,7 +191,7 @@ export class OverlaySnapshotter implements Snapshotter {
 }
 
 /** Makes a directory with exactly this mode, whatever the umask. */
-function makeDir(path: string, mode: number): void {
-  fs.mkdirSync(path)
-  fs.chmodSync(path, mode)
+async function makeDir(path: string, mode: number): Promise<void> {
+  await mkdir(path)
+  await chmod(path, mode)
 }
