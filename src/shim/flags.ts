@@ -50,7 +50,7 @@ export function parseFlags(args: readonly string[]): ShimFlags {
   }
   const rest = args.values()
   for (const arg of rest) {
-    const [, name, value] = /^--?([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? []
+    const [, name, value] = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(arg) ?? []
     if (name === undefined) flags.command ||= arg
     else if (isIn(switches, name)) flags[switches[name]] = value !== 'false'
     else if (isIn(texts, name)) flags[texts[name]] = value ?? valueOf(name, rest)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, existsSync, readFileSync } from 'node:fs'
+import { createReadStream, createWriteStream, existsSync, readFileSync, readdirSync } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
+import { fromBinary } from '@bufbuild/protobuf'
+
+import { type TaskExit, TaskExitSchema } from '#gen/events/task_pb.ts'
 import { Events } from '#gen/services/events-ttrpc_pb.ts'
 import { Task as TaskV2 } from '#gen/shim/task-v2_pb.ts'
 import { Task } from '#gen/shim/task-v3_pb.ts'
@@ -62,7 +65,6 @@ export class ShimFixture implements AsyncDisposable {
   readonly namespace = `shimtest-${randomBytes(4).toString('hex')}`
   readonly events: Envelope[] = []
   readonly env: Record<string, string>
-  readonly #hosts = new Set<number>()
   readonly #connections: Connection[] = []
   #server: TtrpcServer | undefined
 
@@ -143,8 +145,6 @@ export class ShimFixture implements AsyncDisposable {
     const connection = await connectTtrpc(address)
     this.#connections.push(connection)
     const client = connection.client(Task)
-    const { shimPid } = await client.connect({ id: '' })
-    this.#hosts.add(shimPid)
     return client
   }
 
@@ -166,14 +166,28 @@ export class ShimFixture implements AsyncDisposable {
     while (!condition()) await sleep(20)
   }
 
+  /** The pids of all hosts that serve in this fixture. */
+  hosts(): readonly number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && commandOf(name).includes(`${this.dir}/s/`))
+      .map(Number)
+  }
+
   /** The pids of the children of a process. */
   childrenOf(pid: number): readonly string[] {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
   }
 
+  /** The exits that were told so far. */
+  exits(): readonly TaskExit[] {
+    return this.events
+      .filter(({ topic }) => topic === '/tasks/exit')
+      .map(({ event }) => fromBinary(TaskExitSchema, event?.value ?? new Uint8Array()))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await deleteContainers(join(this.dir, 'runc', this.namespace))
-    for (const pid of this.#hosts) await endHost(pid)
+    for (const pid of this.hosts()) await endHost(pid)
     for (const connection of this.#connections) await connection[Symbol.asyncDispose]()
     await this.#server?.[Symbol.asyncDispose]()
     unmountRecursive(this.dir)
@@ -191,10 +205,17 @@ async function deleteContainers(root: string): Promise<void> {
   for (const id of await readdir(root)) await run('runc', ['--root', root, 'delete', '--force', id])
 }
 
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
 /** Ends a host this test started, if it still runs. */
 async function endHost(pid: number): Promise<void> {
   try {
-    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('shim-wharf')) return
     process.kill(pid, 'SIGKILL')
     for (let tries = 0; tries < 200; tries += 1) {
       process.kill(pid, 0)
