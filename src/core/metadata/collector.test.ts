@@ -223,6 +223,22 @@ void suite('collector', () => {
     })
   })
 
+  void test('a commit that was cut off before its record can be done over', async (t) => {
+    await withAll(t, async ({ ctx, metadata, sn, backend }) => {
+      const labels = { 'containerd.io/gc.root': 'yes' }
+      await sn.prepare(ctx, 'work', '', { labels })
+      await backend.commit(ctx, 'testing/2/base', 'testing/1/work')
+      await rejectsWith('not_found', sn.commit(ctx, 'base', 'work'))
+      assert.deepEqual(await snapshots(ctx, sn), [])
+      await sn.remove(ctx, 'work')
+      await metadata.collect(ctx)
+      assert.deepEqual(await snapshots(ctx, backend), [])
+      await sn.prepare(ctx, 'work', '')
+      await sn.commit(ctx, 'base', 'work', { labels })
+      assert.deepEqual(await snapshots(ctx, sn), ['base'])
+    })
+  })
+
   void test('a backend that fails is tried again by the next collection', async (t) => {
     let failures = 1
     await withAll(

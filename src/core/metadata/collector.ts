@@ -8,14 +8,12 @@ import type { Announcer } from './announce.ts'
 import type { ContentBackend, SnapshotBackend } from './backends.ts'
 import { collectContent } from './content-gc.ts'
 import { readText } from './fields.ts'
-import { collectables, mark, recordPath } from './gc-mark.ts'
-import { type Collectable, type Node, nodeId, splitSnapshotKey } from './gc-node.ts'
+import { type Removable, survey } from './gc-mark.ts'
+import { recordPath, splitSnapshotKey } from './gc-node.ts'
 import type { Records } from './records.ts'
 import { find } from './schema.ts'
 import { unlinkChild } from './snapshot-record.ts'
 import { collectSnapshots } from './snapshot-gc.ts'
-
-type Removed = Node & { readonly type: Collectable }
 
 /** What a collector works on. */
 export interface CollectorOptions {
@@ -59,7 +57,7 @@ export class Collector {
   }
 
   /** Says what is gone, and where it left something behind. */
-  #note(ctx: Context, { type, ns, key }: Removed): void {
+  #note(ctx: Context, { type, ns, key }: Removable): void {
     const { records, announcer } = this.#options
     ctx.log.debug('removed record', { type, namespace: ns, key })
     if (type === 'content' || type === 'ingest') records.dirtyContent = true
@@ -117,19 +115,18 @@ async function retried(
 }
 
 /** Deletes every record that is not in use, and answers which. */
-function sweep(tx: Bucket): Removed[] {
-  const marked = mark(tx)
-  const garbage = Array.from(collectables(tx)).filter((node) => !marked.has(nodeId(node)))
+function sweep(tx: Bucket): readonly Removable[] {
+  const { garbage } = survey(tx)
   for (const node of garbage) removeRecord(tx, node)
   return garbage
 }
 
-function removeRecord(tx: Bucket, { type, ns, key }: Removed): void {
-  const path = recordPath(type, ns, key)
+function removeRecord(tx: Bucket, node: Removable): void {
+  const path = recordPath(node)
   const parent = find(tx, path.slice(0, -1))
   const name = path.at(-1)
   const record = name === undefined ? undefined : parent?.bucket(name)
   if (!parent || !record || name === undefined) return
-  if (type === 'snapshot') unlinkChild(parent, readText(record, 'parent'), name)
+  if (node.type === 'snapshot') unlinkChild(parent, readText(record, 'parent'), name)
   parent.deleteBucket(name)
 }

@@ -91,9 +91,9 @@ function checkImmutable(current: NewContainer, given: NewContainer): void {
 
 export function readContainer(bucket: ReadBucket, id: string): Container {
   const runtime = bucket.bucket('runtime')
-  const extensions: Record<string, Any> = {}
+  const extensions: [string, Any][] = []
   for (const { key, value } of bucket.bucket('extensions')?.entries() ?? []) {
-    if (value) extensions[decodeText(key)] = decodeAny(value)
+    if (value) extensions.push([decodeText(key), decodeAny(value)])
   }
   return {
     id,
@@ -107,7 +107,7 @@ export function readContainer(bucket: ReadBucket, id: string): Container {
     snapshotKey: readText(bucket, 'snapshotKey'),
     snapshotter: readText(bucket, 'snapshotter'),
     sandbox: readText(bucket, 'sandboxid'),
-    extensions,
+    extensions: Object.fromEntries(extensions),
     ...readTimes(bucket),
   }
 }

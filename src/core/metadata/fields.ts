@@ -55,11 +55,12 @@ export const writeLabels = (bucket: Bucket, labels: Labels): void =>
   writeMap(bucket, 'labels', labels)
 
 export function readMap(bucket: ReadBucket, name: string): Labels {
-  const map: Record<string, string> = {}
+  const pairs: [string, string][] = []
   for (const { key, value } of bucket.bucket(name)?.entries() ?? []) {
-    if (value) map[decodeText(key)] = decodeText(value)
+    if (value) pairs.push([decodeText(key), decodeText(value)])
   }
-  return map
+  // Not by assignment: a key may be `__proto__`.
+  return Object.fromEntries(pairs)
 }
 
 export function writeMap(bucket: Bucket, name: string, map: Labels): void {

@@ -7,7 +7,7 @@ import { suite, test } from 'node:test'
 import { openDatabase } from '#lib/bolt/open.ts'
 
 import { writeLabels, writeTime } from './fields.ts'
-import { mark } from './gc-mark.ts'
+import { survey } from './gc-mark.ts'
 import { make } from './schema.ts'
 
 /** A database in short: where each record is, with its fields and labels. */
@@ -36,9 +36,14 @@ async function marks(shape: Shape, kept: readonly string[]): Promise<void> {
       }
     }
   })
-  const marked = database.view((tx) => mark(tx, now))
+  const { marked, garbage } = database.view((tx) => survey(tx, now))
   const ids = Array.from(marked, (id) => id.replace('\0ns\0', ' '))
   assert.deepEqual(ids.toSorted(), kept.toSorted())
+  const all = Object.keys(shape).map((path) => path.replace(/^(content.)?(\w+?)s?\|/, '$2 '))
+  const left = garbage.map(({ type, key }) => `${type} ${key}`)
+  const expected = all.map((id) => id.replace('blob ', 'content ').replace('|', '/'))
+  const gone = expected.filter((id) => !kept.includes(id) && !id.startsWith('sandboxe'))
+  assert.deepEqual(left.toSorted(), gone.toSorted())
 }
 
 const lastOf = (key: string): string => key.slice(key.lastIndexOf('|') + 1)

@@ -1,3 +1,5 @@
+import { schemaVersion } from './schema.ts'
+
 /** What the collector can remove. Containers stay until they are deleted: they are roots. */
 export type Collectable = 'content' | 'image' | 'ingest' | 'lease' | 'snapshot'
 
@@ -28,4 +30,22 @@ export const snapshotNode = (ns: string, snapshotter: string, key: string, flat 
 export function splitSnapshotKey(key: string): [snapshotter: string, key: string] {
   const slash = key.indexOf('/')
   return [key.slice(0, slash), key.slice(slash + 1)]
+}
+
+/** Where the record of an object is. */
+export const recordPath = ({ type, ns, key }: Node): string[] => [
+  schemaVersion,
+  ns,
+  ...pathOf[type],
+  ...(type === 'snapshot' ? splitSnapshotKey(key) : [key]),
+]
+
+/** Where in a namespace the records of each kind are. */
+const pathOf: Readonly<Record<Node['type'], readonly string[]>> = {
+  content: ['content', 'blob'],
+  ingest: ['content', 'ingests'],
+  snapshot: ['snapshots'],
+  container: ['containers'],
+  image: ['images'],
+  lease: ['leases'],
 }

@@ -97,6 +97,21 @@ void suite('images', () => {
     })
   })
 
+  void test('no name of a label is special', async (t) => {
+    await withMetadata(t, async ({ ctx, metadata: { images } }) => {
+      const labels = Object.fromEntries([
+        ['__proto__', '1'],
+        ['constructor', '2'],
+      ])
+      await images.create(ctx, image('a', { labels }))
+      assert.deepEqual(Object.entries((await images.get(ctx, 'a')).labels), Object.entries(labels))
+      const paths = ['labels.__proto__', 'labels.toString']
+      const updated = await images.update(ctx, image('a'), paths)
+      assert.deepEqual(Object.entries(updated.labels), [['constructor', '2']])
+      assert.deepEqual(await images.list(ctx, ['labels.toString']), [])
+    })
+  })
+
   void test('images are listed, all or by filter', async (t) => {
     await withMetadata(t, async ({ ctx, metadata: { images } }) => {
       await images.create(ctx, image('a', { labels: { x: '1' } }))

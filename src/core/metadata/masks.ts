@@ -18,7 +18,8 @@ export function maskMap<T>(
   if (path === field) return values.given
   if (!path.startsWith(`${field}.`)) return undefined
   const key = path.slice(field.length + 1)
-  return { ...values.current, [key]: values.given[key] ?? values.missing }
+  const given = Object.hasOwn(values.given, key) ? values.given[key] : undefined
+  return { ...values.current, [key]: given ?? values.missing }
 }
 
 /**
