@@ -80,6 +80,7 @@ function seal(block: Uint8Array): Uint8Array {
   block.fill(0x20, 148, 156)
   const sum = block.reduce((total, byte) => total + byte, 0)
   putOctal(block, 148, 7, sum)
+  block[154] = 0
   return block
 }
 

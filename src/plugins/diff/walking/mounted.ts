@@ -1,4 +1,4 @@
-import { mkdtempSync, rmdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Mount } from '#core/mount/mount.ts'
@@ -16,12 +16,24 @@ export interface Mounted extends Disposable {
 /** Mounts `mounts` in a directory of their own below `tempDir`. @throws {SystemError} */
 export function mountTemporarily(mounts: readonly Mount[], tempDir: string): Mounted {
   using undo = new DisposableStack()
-  const path = undo.adopt(mkdtempSync(join(tempDir, 'containerd-mount')), rmdirSync)
+  const path = undo.adopt(mkdtempSync(join(tempDir, prefix)), rmdirSync)
   undo.defer(() => unmountHard(path))
   mountAll(mounts, path)
   const owned = undo.move()
   return { path, [Symbol.dispose]: () => owned.dispose() }
 }
+
+/** Removes what a daemon that was killed left in `tempDir`. @throws {SystemError} */
+export function removeLeftMounts(tempDir: string): void {
+  for (const name of readdirSync(tempDir)) {
+    if (!name.startsWith(prefix)) continue
+    const path = join(tempDir, name)
+    unmountRecursive(path, { detach: true })
+    rmdirSync(path)
+  }
+}
+
+const prefix = 'containerd-mount'
 
 /** A busy mount is taken out of sight, and goes when its user does. */
 function unmountHard(path: string): void {

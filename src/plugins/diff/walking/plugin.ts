@@ -5,6 +5,7 @@ import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
 
 import { WalkingDiffer } from './differ.ts'
+import { removeLeftMounts } from './mounted.ts'
 
 /** `io.containerd.differ.v1.walking`. */
 export const walkingPlugin = definePlugin({
@@ -15,6 +16,7 @@ export const walkingPlugin = definePlugin({
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
+    removeLeftMounts(tempDir)
     return new WalkingDiffer(deps.metadata.content, { tempDir, workers: 2 })
   },
 })

@@ -18,15 +18,12 @@ export interface PoolOptions {
   readonly tempDir: string
 }
 
-interface Waiting {
-  readonly resolve: (worker: Worker) => void
-}
-
 /** A few worker threads, started when needed; jobs that find none wait for their turn. */
 export class WorkerPool implements AsyncDisposable {
   readonly #options: PoolOptions
   readonly #idle: { readonly worker: Worker; readonly timer: NodeJS.Timeout }[] = []
-  readonly #waiting: Waiting[] = []
+  readonly #waiting = new Set<(worker: Worker) => void>()
+  readonly #running = new Set<Promise<JobResult>>()
   #count = 0
 
   constructor(options: PoolOptions) {
@@ -39,44 +36,70 @@ export class WorkerPool implements AsyncDisposable {
    * @throws what the job throws, or the reason of the signal.
    */
   async run(ctx: Context, job: NewJob, transfer: readonly MessagePort[] = []): Promise<JobResult> {
+    const worker = await this.#acquire(ctx.signal)
+    const running = this.#runIn(worker, ctx, { job, transfer })
+    this.#running.add(running)
+    try {
+      return await running
+    } finally {
+      this.#running.delete(running)
+      this.#release(worker)
+    }
+  }
+
+  async #runIn(
+    worker: Worker,
+    ctx: Context,
+    { job, transfer }: { readonly job: NewJob; readonly transfer: readonly MessagePort[] },
+  ): Promise<JobResult> {
     ctx.signal.throwIfAborted()
-    const worker = await this.#acquire()
     const cancelled = new Int32Array(new SharedArrayBuffer(4))
     const cancel = (): void => void Atomics.store(cancelled, 0, 1)
     ctx.signal.addEventListener('abort', cancel, { once: true })
-    if (ctx.signal.aborted) cancel()
     try {
-      const { tempDir } = this.#options
       const outcome = outcomeOf(worker)
-      worker.postMessage({ ...job, cancelled, tempDir }, transfer)
+      worker.postMessage({ ...job, cancelled, tempDir: this.#options.tempDir }, transfer)
       const done = await outcome
       if ('result' in done) return done.result
       ctx.signal.throwIfAborted()
       throw fromWire(done.error)
     } finally {
       ctx.signal.removeEventListener('abort', cancel)
-      this.#release(worker)
     }
   }
 
-  /** Ends the idle workers; nothing may run any more. */
+  /** Waits for the jobs that run, which their callers cancel, and ends the workers. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#running)
     const idle = this.#idle.splice(0)
+    this.#count -= idle.length
     for (const { timer } of idle) clearTimeout(timer)
     await Promise.all(idle.map(({ worker }) => worker.terminate()))
   }
 
-  async #acquire(): Promise<Worker> {
+  async #acquire(signal: AbortSignal): Promise<Worker> {
+    signal.throwIfAborted()
     const idle = this.#idle.pop()
     if (idle) {
       clearTimeout(idle.timer)
       idle.worker.ref()
       return idle.worker
     }
-    if (this.#count < this.#options.workers) return this.#start()
-    const { promise, resolve } = Promise.withResolvers<Worker>()
-    this.#waiting.push({ resolve })
-    return await promise
+    return this.#count < this.#options.workers ? this.#start() : await this.#wait(signal)
+  }
+
+  /** A worker that another job is done with. One that comes too late goes to the next. */
+  async #wait(signal: AbortSignal): Promise<Worker> {
+    const { promise, resolve, reject } = Promise.withResolvers<Worker>()
+    const onAbort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#waiting.add(resolve)
+    try {
+      return await promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#waiting.delete(resolve)
+    }
   }
 
   #start(): Worker {
@@ -92,17 +115,19 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   #release(worker: Worker): void {
-    if (worker.threadId === -1) {
+    const [next] = this.#waiting
+    const ended = worker.threadId === -1
+    if (next) {
+      this.#waiting.delete(next)
+      if (ended) this.#count--
+      next(ended ? this.#start() : worker)
+    } else if (ended) {
       this.#count--
-      const next = this.#waiting.shift()
-      next?.resolve(this.#start())
-      return
+    } else {
+      worker.unref()
+      const timer = setTimeout(() => this.#retire(worker), idleMs).unref()
+      this.#idle.push({ worker, timer })
     }
-    const next = this.#waiting.shift()
-    if (next) return next.resolve(worker)
-    worker.unref()
-    const timer = setTimeout(() => this.#retire(worker), idleMs).unref()
-    this.#idle.push({ worker, timer })
   }
 
   #retire(worker: Worker): void {
