@@ -1,6 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
 import { type Namespace as NamespaceMessage, Namespaces } from '#gen/services/namespaces_pb.ts'
+import { notFound } from '#lib/errors/errors.ts'
 import type { Connection, ServiceClient } from '#lib/rpc/rpc.ts'
 
 import { callOptions } from './call.ts'
@@ -17,9 +18,11 @@ export class RemoteNamespaceStore implements NamespaceStore {
     await this.#client.create({ namespace: { name, labels: { ...labels } } }, callOptions(ctx))
   }
 
+  /** Looks through the list: the service's own `Get` answers for a namespace that is not there, too. */
   async get(ctx: Context, name: string): Promise<Namespace> {
-    const { namespace } = await this.#client.get({ name }, callOptions(ctx))
-    return fromProto(namespace)
+    const found = (await this.list(ctx)).find((namespace) => namespace.name === name)
+    if (!found) throw notFound(`namespace ${JSON.stringify(name)}`)
+    return found
   }
 
   async list(ctx: Context): Promise<readonly Namespace[]> {
@@ -40,7 +43,4 @@ export class RemoteNamespaceStore implements NamespaceStore {
   }
 }
 
-const fromProto = (namespace: NamespaceMessage | undefined): Namespace => ({
-  name: namespace?.name ?? '',
-  labels: namespace?.labels ?? {},
-})
+const fromProto = ({ name, labels }: NamespaceMessage): Namespace => ({ name, labels })

@@ -103,6 +103,18 @@ test('an update needs an id', async (t) => {
   })
 })
 
+test('a namespace that is no name is refused before it becomes part of a path', async (t) => {
+  await containers(t, async ({ ctx, remote }) => {
+    for (const namespace of ['../..', 'a/b', 'a b', '.']) {
+      await rejectsWith(
+        'invalid_argument',
+        remote.list({ ...ctx, namespace }),
+        /^namespace validation: identifier/,
+      )
+    }
+  })
+})
+
 test('a container that is not there is named in the error', async (t) => {
   await containers(t, async ({ ctx, remote }) => {
     await rejectsWith('not_found', remote.get(ctx, 'none'), /container "none"/)

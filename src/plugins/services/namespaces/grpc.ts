@@ -1,9 +1,10 @@
 import { type Context, withNamespace } from '#core/context.ts'
 import type { Publisher } from '#core/events/events.ts'
+import type { Labels } from '#core/labels/labels.ts'
 import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
 import { NamespaceUpdateSchema } from '#gen/events/namespace_pb.ts'
 import { Namespaces, type Namespace as NamespaceMessage } from '#gen/services/namespaces_pb.ts'
-import { CodedError } from '#lib/errors/errors.ts'
+import { CodedError, hasCode } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, EventPlugin, NamespacesService, type RpcContext } from '#plugins/types.ts'
@@ -16,7 +17,7 @@ export const namespacesApi = (
 ): RegisteredService<RpcContext> =>
   implement(Namespaces, {
     async get({ name }, ctx) {
-      return { namespace: toProto(await store.get(ctx, name)) }
+      return { namespace: toProto({ name, labels: await labelsOf(ctx, store, name) }) }
     },
     async list(_request, ctx) {
       return { namespaces: (await store.list(ctx)).map(toProto) }
@@ -42,6 +43,19 @@ export const namespacesApi = (
     },
   })
 
+/**
+ * The labels of a namespace; none for one that is not there, as upstream has it: clients ask for the
+ * defaults of a namespace before anything has been written in it.
+ */
+async function labelsOf(ctx: Context, store: NamespaceStore, name: string): Promise<Labels> {
+  try {
+    return (await store.get(ctx, name)).labels
+  } catch (err) {
+    if (!hasCode(err, 'not_found')) throw err
+    return {}
+  }
+}
+
 /** Sets the labels that `paths` name, `labels.<key>` each. */
 async function setLabels(
   ctx: Context,
@@ -60,7 +74,7 @@ async function setLabels(
 }
 
 async function replaceLabels(ctx: Context, store: NamespaceStore, given: Namespace): Promise<void> {
-  const { labels } = await store.get(ctx, given.name)
+  const labels = await labelsOf(ctx, store, given.name)
   const gone = Object.keys(labels).filter((key) => !Object.hasOwn(given.labels, key))
   for (const key of gone) await store.setLabel(ctx, given.name, key, '')
   for (const [key, value] of Object.entries(given.labels)) {

@@ -61,6 +61,16 @@ test('an update without a mask replaces all labels', async (t) => {
   })
 })
 
+test('a namespace that is not there has no labels, and an update makes it', async (t) => {
+  await namespaces(t, async ({ ctx, remote, connection }) => {
+    const client = connection.client(Namespaces)
+    const { namespace } = await client.get({ name: 'new' }, callOptions(ctx))
+    assert.deepEqual([namespace?.name, namespace?.labels], ['new', {}])
+    await client.update({ namespace: { name: 'new', labels: { a: 'b' } } }, callOptions(ctx))
+    assert.deepEqual(await remote.list(ctx), [{ name: 'new', labels: { a: 'b' } }])
+  })
+})
+
 test('only labels of a namespace can be updated, all or nothing', async (t) => {
   await namespaces(t, async ({ ctx, remote, connection }) => {
     await remote.create(ctx, { name: 'blue', labels: {} })

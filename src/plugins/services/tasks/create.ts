@@ -9,6 +9,9 @@ import { anyFromProto } from '#proxy/convert/any.ts'
 import { mountsFromProto } from '#proxy/convert/mount.ts'
 import { holds, unpack } from '#proxy/convert/pack.ts'
 
+/** What `Checkpoint` writes. Source: upstream `core/images/mediatypes.go`. */
+const checkpointType = 'application/vnd.containerd.container.criu.checkpoint.criu.tar'
+
 /**
  * What a task is made from: the container's record and what the request adds.
  *
@@ -51,6 +54,10 @@ function checkpointOf(
   if (fromPath !== undefined) return fromPath
   const criuImagePath = options ? runcOptions(runtime, options).criuImagePath : ''
   if (request.checkpoint && criuImagePath === '') {
+    const { mediaType } = request.checkpoint
+    if (mediaType !== checkpointType) {
+      throw new Error(`unsupported checkpoint type ${JSON.stringify(mediaType)}`)
+    }
     throw unimplemented('restoring a checkpoint from the content store is not built yet')
   }
   return criuImagePath
