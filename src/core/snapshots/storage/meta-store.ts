@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import type { Info, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import type { Database } from '#lib/bolt/database.ts'
 import { aborted } from '#lib/errors/errors.ts'
+import { fullDisk } from '#lib/fs/full-disk.ts'
 
 import {
   commitActive,
@@ -126,6 +127,8 @@ async function inWords<T>(words: string, promise: Promise<T>): Promise<T> {
     return await promise
   } catch (err) {
     if (err instanceof Error && err.name === 'AbortError') throw err
-    throw new Error(words, { cause: err })
+    throw because(words, fullDisk(err, 'metadata.db'))
   }
 }
+
+const because = (words: string, cause: unknown): Error => new Error(words, { cause })

@@ -4,6 +4,7 @@ import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
+import { fullDisk } from '#lib/fs/full-disk.ts'
 import { hasErrno } from '#lib/fs/has-errno.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
 
@@ -59,9 +60,14 @@ export class SnapshotDirs {
       this.#making.delete(id)
       await this.remove(ctx, unwanted)
     })
-    await mkdir(path, { mode: 0o700 })
-    await fill(path)
-    await this.#place(path, id)
+    try {
+      await mkdir(path, { mode: 0o700 })
+      await fill(path)
+      await this.#place(path, id)
+    } catch (err) {
+      ctx.signal.throwIfAborted()
+      throw notMade(fullDisk(err, path))
+    }
     unwanted = [this.of(id)]
     const held = undo.move()
     return {
@@ -118,5 +124,8 @@ export class SnapshotDirs {
     }
   }
 }
+
+const notMade = (cause: unknown): Error =>
+  new Error('failed to create prepare snapshot dir', { cause })
 
 const suffix = (): string => randomBytes(6).toString('hex')

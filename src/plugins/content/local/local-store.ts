@@ -16,9 +16,10 @@ import {
   unavailable,
 } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
+import { fullDisk } from '#lib/fs/full-disk.ts'
 
 import { BlobDirs } from './blob-dirs.ts'
-import { fullDisk, isMissing } from './errno.ts'
+import { isMissing } from './errno.ts'
 import { hashFile } from './hash-file.ts'
 import { createIngest, readIngest } from './ingest.ts'
 import {
