@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 
+import * as fc from 'fast-check'
+
 import { codeOf } from '#lib/errors/errors.ts'
 
 import { parseFilters } from './filters.ts'
@@ -107,4 +109,28 @@ suite('filters', () => {
       )
     })
   }
+
+  test('any text is a filter or is refused as none', () => {
+    const piece = fc.constantFrom(
+      ...'ab".,=!~/|\\ x',
+      '==',
+      '~=',
+      '"c d"',
+      '\\x41',
+      '(',
+      '[',
+      '\0',
+      '牛',
+    )
+    const text = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: piece, maxLength: 12 }))
+    const property = fc.property(text, (filter) => {
+      try {
+        const matches = parseFilters([filter])
+        assert.equal(typeof matches(() => 'some text'), 'boolean')
+      } catch (err) {
+        assert.equal(codeOf(err), 'invalid_argument', String(err))
+      }
+    })
+    fc.assert(property, { numRuns: 3000 })
+  })
 })

@@ -57,7 +57,7 @@ function parseSelector(scanner: Scanner): Filter {
     const matches = parseRegexp(scanner)
     return (adapt) => matches(adapt(path) ?? '')
   }
-  const value = parseValue(scanner, false)
+  const value = parseValue(scanner)
   if (operator === '==') return (adapt) => adapt(path) === value
   return (adapt) => (adapt(path) ?? '') !== value
 }
@@ -87,20 +87,23 @@ function operatorOf(scanner: Scanner, token: Token): '==' | '!=' | '~=' {
   throw fault(scanner, at, `unsupported operator ${JSON.stringify(text)}`)
 }
 
-function parseValue(scanner: Scanner, anyQuotes: boolean): string {
-  const token = scanner.scan()
+function parseValue(scanner: Scanner): string {
+  return valueOf(scanner, scanner.scan(), false)
+}
+
+function valueOf(scanner: Scanner, token: Token, anyQuotes: boolean): string {
   if (token.kind === 'value' || token.kind === 'field') return token.text
   if (token.kind === 'quoted') return unquoted(scanner, token, anyQuotes)
   throw unexpected(scanner, token, 'expected value or quoted')
 }
 
 function parseRegexp(scanner: Scanner): (text: string) => boolean {
-  const at = scanner.at
-  const source = parseValue(scanner, true)
+  const token = scanner.scan()
+  const source = valueOf(scanner, token, true)
   try {
     return compileRegexp(source)
   } catch (err) {
-    throw fault(scanner, at, describe(err), { cause: err })
+    throw fault(scanner, token.at, describe(err), { cause: err })
   }
 }
 
