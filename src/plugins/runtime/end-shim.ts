@@ -40,6 +40,17 @@ export async function abandonStart(
 }
 
 /**
+ * Ends a shim that has no container, and removes what the making of one has left behind its back:
+ * an OCI runtime that was cut off leaves its state, and even a process.
+ */
+export async function endEmptyShim(ctx: Context, shim: Shim): Promise<void> {
+  if (!shim.grouped) await shutdown(ctx, shim)
+  await cleanUp(ctx, shim.program, shim.bundle)
+  await shim[Symbol.asyncDispose]()
+  await removeBundle(ctx, shim.bundle)
+}
+
+/**
  * Undoes what a failed `create` has made. A creation under way is waited for: what it makes in the
  * end could not be removed by anybody else.
  */
@@ -48,15 +59,16 @@ export async function abandonShim(
   shim: Shim,
   creating: Promise<unknown>,
 ): Promise<void> {
-  // After that the container is removed behind the shim's back.
-  await raceAbort(Promise.allSettled([creating]), AbortSignal.timeout(createMs)).catch(() => {})
   const { id } = shim.bundle
   try {
+    await raceAbort(Promise.allSettled([creating]), AbortSignal.timeout(createMs))
     await shim.calls.delete({ id }, { timeoutMs: cleanupMs })
+    await endShim(ctx, shim)
   } catch (err) {
-    if (!hasCode(err, 'not_found')) await cleanUp(ctx, shim.program, shim.bundle)
+    // There is nothing to delete when the shim could not create it, as it should be.
+    if (hasCode(err, 'not_found')) await endShim(ctx, shim)
+    else await endEmptyShim(ctx, shim)
   }
-  await endShim(ctx, shim)
 }
 
 /** Has the shim's program remove what is left of a container whose shim is gone. */

@@ -1,13 +1,14 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { type Context, withTimeout } from '#core/context.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
 
 import { type Bundle, type BundleRoots, bundleOf, hide } from './bundle.ts'
-import { endShim } from './end-shim.ts'
+import { endEmptyShim } from './end-shim.ts'
 import type { Launcher } from './launcher.ts'
 import { defaultRuntime } from './runtime-binary.ts'
 import type { ShimProgram } from './shim-program.ts'
@@ -16,6 +17,9 @@ import { ShimTask } from './task.ts'
 
 /** containerd's `io.containerd.timeout.shim.load`. */
 const loadMs = 5_000
+/** How often, and at what distance in ms, a shim is asked for a container that it may be making. */
+const createTries = 8
+const createPauseMs = 250
 
 /** The bundles that an earlier daemon has left. */
 export function findBundles(roots: BundleRoots): Bundle[] {
@@ -53,7 +57,7 @@ export async function recoverTask(
     const pid = await pidOf(bounded, shim)
     if (pid !== undefined) return new ShimTask(shim, pid)
     ctx.log.info('cleaning leaked shim process', { id: bundle.id })
-    await endShim(ctx, shim)
+    await endEmptyShim(ctx, shim)
     return undefined
   } catch (err) {
     if (hasCode(err, 'deadline_exceeded') && !ctx.signal.aborted && !shim.closed.aborted) {
@@ -81,16 +85,22 @@ export async function removeLeftovers(ctx: Context, { root, state }: BundleRoots
   }
 }
 
-/** The pid of the init process; nothing when the shim has no such container. */
+/**
+ * The pid of the init process; nothing when the shim has no such container. One that it was just
+ * making when the daemon was cut off is waited for.
+ */
 async function pidOf(ctx: Context, shim: Shim): Promise<number | undefined> {
   const { id } = shim.bundle
-  try {
-    const options = { signal: ctx.signal }
-    const { pid } = await shim.firstCall(ctx, (calls) => calls.state({ id }, options))
-    return pid
-  } catch (err) {
-    if (!hasCode(err, 'not_found')) throw err
-    return undefined
+  const options = { signal: ctx.signal }
+  for (let tries = 1; ; tries++) {
+    try {
+      const { pid } = await shim.firstCall(ctx, (calls) => calls.state({ id }, options))
+      return pid
+    } catch (err) {
+      if (!hasCode(err, 'not_found')) throw err
+      if (tries === createTries) return undefined
+      await sleep(createPauseMs, undefined, options)
+    }
   }
 }
 
