@@ -79,7 +79,10 @@ export interface Task {
 
 /** Runs tasks through shims. */
 export interface TaskManager extends AsyncDisposable {
-  /** @throws `already_exists`; `invalid_argument` or `not_found` for the runtime; what the shim says. */
+  /**
+   * @throws `already_exists`; `invalid_argument` for a bad id; what the shim says; for a runtime that
+   * is not there an error without a code, as containerd does.
+   */
   create(ctx: Context, id: string, options: CreateOptions): Promise<Task>
   /** @throws `not_found`. */
   get(ctx: Context, id: string): Promise<Task>
