@@ -2,7 +2,7 @@ import type { Context } from '#core/context.ts'
 import type { TaskManager } from '#core/runtime/runtime.ts'
 import { Introspection, type PluginInfoRequest } from '#gen/services/introspection_pb.ts'
 import { RuntimeRequestSchema } from '#gen/types/introspection_pb.ts'
-import { failedPrecondition, notFound, unimplemented } from '#lib/errors/errors.ts'
+import { CodedError, failedPrecondition, unimplemented } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { type PluginStatus, definePlugin, each } from '#plugin/plugin.ts'
@@ -53,7 +53,7 @@ export function introspectionApi(parts: IntrospectionParts): RegisteredService<R
 async function pluginInfo(ctx: Context, parts: IntrospectionParts, request: PluginInfoRequest) {
   const { type, id } = request
   const status = parts.plugins().find((p) => p.plugin.type.name === type && p.plugin.id === id)
-  if (!status) throw notFound(`plugin ${type}.${id} not found`)
+  if (!status) throw new CodedError('not_found', `plugin ${type}.${id} not found: not found`)
   const plugin = pluginToProto(status)
   const options = anyFromProto(request.options)
   if (!options) return { plugin }
