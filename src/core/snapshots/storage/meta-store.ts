@@ -5,12 +5,12 @@ import { aborted } from '#lib/errors/errors.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
 
 import {
+  checkNew,
   commitActive,
   createSnapshot,
   type CreateOptions,
   getInfo,
   getSnapshot,
-  hasSnapshot,
   lastId,
   listSnapshots,
   removeSnapshot,
@@ -19,6 +19,13 @@ import {
   updateInfo,
   usedIds,
 } from './storage.ts'
+
+/** A place for a new snapshot. */
+export interface Reservation {
+  readonly id: bigint
+  /** Of the snapshot below; undefined for none. */
+  readonly parentId: string | undefined
+}
 
 /** The records of one snapshotter. Each change is durable when its promise resolves. */
 export class MetaStore implements AsyncDisposable {
@@ -32,23 +39,23 @@ export class MetaStore implements AsyncDisposable {
   }
 
   /**
-   * An id for a new snapshot, whose directory can be made before its record is: file work has no
-   * place in a transaction, which everybody waits for. One that is not used is lost.
+   * What a new snapshot will be made from, so that its directory can be made before its record is:
+   * file work has no place in a transaction, which everybody waits for. The id is lost when it is
+   * not used.
+   *
+   * @throws as `checkNew`.
    */
-  reserveId(): bigint {
-    return ++this.#lastId
+  reserve(options: Pick<CreateOptions, 'key' | 'parent'>): Reservation {
+    try {
+      const [parentId] = this.#db.view((tx) => checkNew(tx, options))
+      return { id: ++this.#lastId, parentId }
+    } catch (err) {
+      throw because('failed to create snapshot', err)
+    }
   }
 
   info(key: string): StoredSnapshot {
     return this.#db.view((tx) => getInfo(tx, key))
-  }
-
-  /** The id of the committed snapshot `name`; undefined when there is none. */
-  committedId(name: string): string | undefined {
-    return this.#db.view((tx) => {
-      const found = hasSnapshot(tx, name) ? getInfo(tx, name) : undefined
-      return found?.info.kind === 'committed' ? found.id : undefined
-    })
   }
 
   snapshot(key: string): Snapshot {
@@ -59,18 +66,16 @@ export class MetaStore implements AsyncDisposable {
     return this.#db.view((tx) => listSnapshots(tx, filters))
   }
 
-  /** @throws as `createSnapshot`; `aborted` when a `parentId` is given, or none, and the parent has another. */
+  /** @throws as `checkNew`; `aborted` when the parent is no longer the one that was reserved with. */
   async create(
     ctx: Context,
-    options: CreateOptions & { readonly parentId?: string | undefined },
+    options: Omit<CreateOptions, 'id'>,
+    { id, parentId }: Reservation = this.reserve(options),
   ): Promise<Snapshot> {
-    const { id = this.reserveId(), parentId, parent } = options
     const creating = this.#db.update((tx) => {
       const snapshot = createSnapshot(tx, { ...options, id })
-      if (Object.hasOwn(options, 'parentId') && snapshot.parentIds[0] !== parentId) {
-        throw aborted(`parent ${JSON.stringify(parent)} has changed meanwhile`)
-      }
-      return snapshot
+      if (snapshot.parentIds[0] === parentId) return snapshot
+      throw aborted(`parent ${JSON.stringify(options.parent)} has changed meanwhile`)
     }, ctx)
     return await inWords('failed to create snapshot', creating)
   }

@@ -124,30 +124,40 @@ suite('snapshot records', () => {
 
   test('a reserved id is used once, whatever the order of the records', async (t) => {
     await using g = await given(t)
-    const ids = [g.store.reserveId(), g.store.reserveId(), g.store.reserveId()]
-    assert.deepEqual(ids, [1n, 2n, 3n])
-    const prepare = { kind: 'active', parent: '' } as const
-    await g.store.create(g.ctx, { ...prepare, key: 'c', id: ids[2] })
-    await g.store.create(g.ctx, { ...prepare, key: 'a', id: ids[0] })
-    await g.store.create(g.ctx, { ...prepare, key: 'd' })
+    const options = (key: string) => ({ kind: 'active', parent: '', key }) as const
+    const reserved = ['a', 'b', 'c'].map((key) => g.store.reserve(options(key)))
+    assert.deepEqual(
+      reserved.map(({ id }) => id),
+      [1n, 2n, 3n],
+    )
+    await g.store.create(g.ctx, options('c'), reserved[2])
+    await g.store.create(g.ctx, options('a'), reserved[0])
+    await g.store.create(g.ctx, options('d'))
     assert.deepEqual(
       ['a', 'c', 'd'].map((key) => g.store.info(key).id),
       ['1', '3', '4'],
     )
     assert.equal(g.db.view(lastId), 4n)
+    await rejectsWith(
+      'already_exists',
+      Promise.try(() => g.store.reserve(options('a'))),
+    )
   })
 
   test('a parent that has become another is not a parent', async (t) => {
     await using g = await given(t)
     await commit(g, 'base')
-    const prepare = { kind: 'active', key: 'work', parent: 'base' } as const
-    await rejectsWith('aborted', g.store.create(g.ctx, { ...prepare, parentId: '9' }))
-    await rejectsWith('aborted', g.store.create(g.ctx, { ...prepare, parentId: undefined }))
+    const options = { kind: 'active', key: 'work', parent: 'base' } as const
+    const reserved = g.store.reserve(options)
+    assert.equal(reserved.parentId, '1')
+    await g.store.remove(g.ctx, 'base')
+    await commit(g, 'base')
+    await rejectsWith('aborted', g.store.create(g.ctx, options, reserved))
     await rejectsWith(
       'not_found',
       Promise.try(() => g.store.info('work')),
     )
-    await g.store.create(g.ctx, { ...prepare, parentId: '1' })
+    await g.store.create(g.ctx, options)
   })
 
   test('a commit measures again when the key became another snapshot', async (t) => {

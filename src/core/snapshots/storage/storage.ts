@@ -56,15 +56,29 @@ export interface CreateOptions {
   readonly id?: bigint | undefined
 }
 
-/** @throws `already_exists`; `not_found` or `invalid_argument` for the parent. */
+/**
+ * Whether there can be such a snapshot. @returns the ids of those below it, nearest first.
+ *
+ * @throws `already_exists`; `not_found` or `invalid_argument` for the parent.
+ */
+export function checkNew(
+  tx: ReadBucket,
+  { key, parent }: Pick<CreateOptions, 'key' | 'parent'>,
+): readonly string[] {
+  const snapshots = allSnapshots(tx)
+  const parentIds = parent === '' ? [] : committedChain(snapshots, parent)
+  if (snapshots?.bucket(key)) throw alreadyExists(`snapshot ${key}`)
+  return parentIds
+}
+
+/** @throws as `checkNew`. */
 export function createSnapshot(tx: Bucket, options: CreateOptions): Snapshot {
   const { kind, key, parent, labels = {} } = options
+  const parentIds = checkNew(tx, options)
   const version = tx.createBucketIfNotExists('v1')
   const snapshots = version.createBucketIfNotExists('snapshots')
   const parents = version.createBucketIfNotExists('parents')
 
-  const parentIds = parent === '' ? [] : committedChain(snapshots, parent)
-  if (snapshots.bucket(key)) throw alreadyExists(`snapshot ${key}`)
   const id = options.id ?? snapshots.nextSequence()
   if (id > snapshots.sequence) snapshots.setSequence(id)
   const now = new Date()
@@ -88,10 +102,6 @@ export function getSnapshot(tx: ReadBucket, key: string): Snapshot {
   const parentIds = info.parent === '' ? [] : chain(snapshots, info.parent)
   return { id: String(readId(record)), info, parentIds }
 }
-
-/** Whether anything has that key or name. */
-export const hasSnapshot = (tx: ReadBucket, key: string): boolean =>
-  allSnapshots(tx)?.bucket(key) !== undefined
 
 /** @throws `not_found`. */
 export function getInfo(tx: ReadBucket, key: string): StoredSnapshot {
@@ -256,9 +266,9 @@ const stored = (record: ReadBucket, name: string): StoredSnapshot => ({
 })
 
 /** Ids from `parent`, which must be committed, down. */
-function committedChain(snapshots: ReadBucket, parent: string): readonly string[] {
-  const record = snapshots.bucket(parent)
-  if (!record) throw notFound(`missing parent ${JSON.stringify(parent)} bucket`)
+function committedChain(snapshots: ReadBucket | undefined, parent: string): readonly string[] {
+  const record = snapshots?.bucket(parent)
+  if (!snapshots || !record) throw notFound(`missing parent ${JSON.stringify(parent)} bucket`)
   if (readKind(record, parent) !== 'committed') {
     throw invalidArgument(`parent ${JSON.stringify(parent)} is not committed snapshot`)
   }

@@ -153,6 +153,16 @@ suite('local content store on disk', () => {
     assert.deepEqual(found, [digestOf('hello')])
   })
 
+  test('writes that do not wait for each other keep their order', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await using writer = await store.writer(ctx, { ref: 'up' })
+    const parts = [randomBytes(3 << 20), randomBytes(100), randomBytes(2 << 20)]
+    await Promise.all(parts.map(async (part) => await writer.write(ctx, part)))
+    await writer.commit(ctx, { expected: digestOf(Buffer.concat(parts)) })
+  })
+
   test('a large write lets others have their turn', async (t) => {
     await using dir = await scratch()
     const ctx = newContext(t)

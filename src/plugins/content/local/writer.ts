@@ -37,6 +37,8 @@ export class LocalWriter implements Writer {
   #hasher: Hasher
   #status: Status
   #dirty = false
+  /** Bytes are hashed in their order, also when a write does not wait for the one before. */
+  #hashed: Promise<void> = Promise.resolve()
 
   constructor({ root, dirs, paths, status, file, hasher, lock }: WriterState) {
     this.#root = root
@@ -62,9 +64,10 @@ export class LocalWriter implements Writer {
     const { offset } = this.#status
     this.#dirty = true
     this.#status = { ...this.#status, offset: offset + data.length, updatedAt: new Date() }
+    this.#hashed = this.#hashed.then(async () => await hashBytes(data, this.#hasher))
     const [written, hashed] = await Promise.allSettled([
       writeFully(file, data, offset),
-      hashBytes(data, this.#hasher),
+      this.#hashed,
     ])
     if (hashed.status === 'rejected') throw hashed.reason
     // The hash is ahead of the file now: only a writer opened anew, which hashes it again, can go on.

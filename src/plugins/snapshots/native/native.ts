@@ -120,13 +120,13 @@ export class NativeSnapshotter implements Snapshotter {
     if (options.kind === 'view' && options.parent !== '') {
       return this.#mounts(await this.#store.create(ctx, options))
     }
-    const parentId = this.#store.committedId(options.parent)
-    const id = this.#store.reserveId()
+    const reserved = this.#store.reserve(options)
+    const { id, parentId } = reserved
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
       await chmod(path, 0o755)
       if (parentId !== undefined) await copyTree(ctx, this.#dirs.of(parentId), path)
     })
-    const snapshot = await this.#store.create(ctx, { ...options, id, parentId })
+    const snapshot = await this.#store.create(ctx, options, reserved)
     dir.keep()
     return this.#mounts(snapshot)
   }

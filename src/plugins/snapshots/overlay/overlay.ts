@@ -148,12 +148,12 @@ export class OverlaySnapshotter implements Snapshotter {
     ctx.signal.throwIfAborted()
     const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
     if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
-    const parentId = this.#store.committedId(options.parent)
-    const id = this.#store.reserveId()
+    const reserved = this.#store.reserve(options)
+    const { id, parentId } = reserved
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
       await this.#fill(path, options.kind, parentId)
     })
-    const snapshot = await this.#store.create(ctx, { ...options, id, parentId })
+    const snapshot = await this.#store.create(ctx, options, reserved)
     dir.keep()
     return this.#mounts(snapshot)
   }
