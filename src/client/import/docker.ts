@@ -9,8 +9,9 @@ import { list, mediaTypes, parseJson, record, text, texts } from '#client/oci.ts
 import type { Ingested, IngestedBlob } from './ingest.ts'
 import { normalizeReference, tagOf } from './reference.ts'
 
-/** Annotations that name an image in an index. Source: upstream `core/images/annotations.go`. */
+/** Names an image in an index, in full. Source: upstream `core/images/annotations.go`. */
 export const nameAnnotation = 'io.containerd.image.name'
+/** Names an image in an index, often by its tag only. Source: OCI image-spec `annotations.md`. */
 export const refNameAnnotation = 'org.opencontainers.image.ref.name'
 
 /*

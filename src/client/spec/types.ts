@@ -26,24 +26,28 @@ export interface Process {
   readonly noNewPrivileges?: boolean
 }
 
+/** Whom a process runs as, by number. */
 export interface User {
   readonly uid: number
   readonly gid: number
   readonly additionalGids?: readonly number[]
 }
 
+/** What a process may do beyond an ordinary user, as `CAP_…` names. */
 export interface Capabilities {
   readonly bounding: readonly string[]
   readonly effective: readonly string[]
   readonly permitted: readonly string[]
 }
 
+/** One resource limit, as `RLIMIT_…`. */
 export interface Rlimit {
   readonly type: string
   readonly hard: number
   readonly soft: number
 }
 
+/** Something that is mounted inside the container. */
 export interface SpecMount {
   readonly destination: string
   readonly type: string
@@ -51,6 +55,7 @@ export interface SpecMount {
   readonly options: readonly string[]
 }
 
+/** What only Linux has. */
 export interface Linux {
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
@@ -59,12 +64,14 @@ export interface Linux {
   readonly namespaces: readonly LinuxNamespace[]
 }
 
+/** A namespace the container has for itself, or shares. */
 export interface LinuxNamespace {
   readonly type: 'pid' | 'ipc' | 'uts' | 'mount' | 'network' | 'user' | 'cgroup'
   /** Of one that exists; a new one without it. */
   readonly path?: string
 }
 
+/** What the container may use. Memory in bytes, CPU times in µs. */
 export interface Resources {
   readonly devices: readonly DeviceRule[]
   readonly memory?: { readonly limit: number }
@@ -72,6 +79,7 @@ export interface Resources {
   readonly cpu?: { readonly quota?: number; readonly period?: number; readonly shares?: number }
 }
 
+/** Which devices may be read, written (`rw`) or made (`m`); later rules win. */
 export interface DeviceRule {
   readonly allow: boolean
   readonly type?: 'a' | 'b' | 'c'
