@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import { untilAborted } from '#lib/async/until-aborted.ts'
 import { start } from '#plugin/graph.ts'
 import type { Plugin } from '#plugin/plugin.ts'
+import { defaultSettings } from '#plugin/settings.ts'
 import { ServerPlugin } from '#plugins/types.ts'
 
 import type { Config } from './config.ts'
@@ -29,7 +30,13 @@ export async function serve(
     })
   }
   await makeDirectories(config)
-  const daemon = { root, state, address: config.grpc.address, ttrpcAddress: config.ttrpc.address }
+  const daemon = {
+    root,
+    state,
+    address: config.grpc.address,
+    ttrpcAddress: config.ttrpc.address,
+    settings: defaultSettings,
+  }
   const required = [
     ...requiredPlugins,
     ...essential.filter((uri) => !disabledPlugins.includes(uri)),

@@ -13,6 +13,7 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { decodeVarint } from '#lib/go/varint.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
+import { defaultSettings } from '#plugin/settings.ts'
 import { contentPlugin } from '#plugins/content/local/plugin.ts'
 import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
@@ -51,7 +52,13 @@ async function fill(go: GoDaemon, dir: string): Promise<void> {
 
 const openOurs = async (t: TestContext, dir: string): Promise<PluginSet> =>
   await start(newContext(t), [contentPlugin, exchangePlugin, overlayPlugin, metadataPlugin], {
-    daemon: { root: join(dir, 'root'), state: join(dir, 'state'), address: '', ttrpcAddress: '' },
+    daemon: {
+      root: join(dir, 'root'),
+      state: join(dir, 'state'),
+      address: '',
+      ttrpcAddress: '',
+      settings: defaultSettings,
+    },
     required: [metadataPlugin.uri],
   })
 

@@ -6,6 +6,7 @@ import { type TestContext, suite, test } from 'node:test'
 
 import { describe } from '#lib/errors/errors.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
+import { defaultSettings } from '#plugin/settings.ts'
 import { contentPlugin } from '#plugins/content/local/plugin.ts'
 import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
@@ -27,7 +28,7 @@ const plugins = [
 
 const boot = async (t: TestContext, root: string, config?: object): Promise<PluginSet> =>
   await start(newContext(t), plugins, {
-    daemon: { root, state: root, address: '', ttrpcAddress: '' },
+    daemon: { root, state: root, address: '', ttrpcAddress: '', settings: defaultSettings },
     configs: config
       ? new Map([[metadataPlugin.uri, { ...metadataPlugin.config, ...config }]])
       : new Map(),
