@@ -29,6 +29,7 @@ import { newContext } from '#testing/context.ts'
 import { root } from '#testing/root.ts'
 
 import { WalkingDiffer } from './differ.ts'
+import { mountTemporarily, removeLeftMounts } from './mounted.ts'
 
 interface Setup extends AsyncDisposable {
   readonly path: string
@@ -246,6 +247,38 @@ test('a cancelled unpack ends with the reason, and leaves no mount', async (t) =
   const applied = setup.differ.apply({ ...ctx, signal: stop.signal }, blob, mounts)
   stop.abort(new Error('enough'))
   await assert.rejects(applied, /enough/)
+})
+
+test('a job that waits for its turn can be cancelled, and those after it go on', async (t) => {
+  if (!root(t)) return
+  const ctx = newContext(t)
+  await using setup = await setUp(ctx)
+  const [source, target] = [join(setup.path, 'source'), join(setup.path, 'target')]
+  mkdirSync(target)
+  const blob = await put(ctx, setup.store, sample(source), layer)
+  const stop = new AbortController()
+  const first = setup.differ.apply(ctx, blob, bind(target))
+  const second = setup.differ.apply({ ...ctx, signal: stop.signal }, blob, bind(target))
+  const third = setup.differ.apply(ctx, blob, bind(target))
+  stop.abort(new Error('enough'))
+  await assert.rejects(second, /enough/)
+  assert.equal((await first).digest, blob.digest)
+  assert.equal((await third).digest, blob.digest)
+})
+
+test('unpacking to nowhere is refused', async (t) => {
+  const ctx = newContext(t)
+  await using setup = await setUp(ctx)
+  const blob = await put(ctx, setup.store, new Uint8Array(1024), layer)
+  await assert.rejects(setup.differ.apply(ctx, blob, []), { code: 'invalid_argument' })
+})
+
+test('what a killed daemon left mounted is removed', (t) => {
+  if (!root(t)) return
+  using dir = mkdtempDisposableSync(join(tmpdir(), 'wharf-left-'))
+  mountTemporarily([{ type: 'tmpfs', source: 'tmpfs', options: [] }], dir.path)
+  removeLeftMounts(dir.path)
+  assert.deepEqual(readdirSync(dir.path), [])
 })
 
 const made: readonly [string, (bytes: Uint8Array) => Uint8Array][] = [

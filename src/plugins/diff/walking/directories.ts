@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 
 import { fromBytes } from '#lib/bytes/byte-string.ts'
 import { isErrno } from '#sys/errno.ts'
-import { mkdirat, readlinkat } from '#sys/file.ts'
+import { fchmodat, mkdirat, readlinkat } from '#sys/file.ts'
 import { openat2, Resolve } from '#sys/openat2.ts'
 import { O_PATH, openRoot } from '#sys/resolve.ts'
 
@@ -123,6 +123,8 @@ export class Directories implements Disposable {
     if (target !== undefined) return this.#behindLink(parent, target, links)
 
     mkdirat(parent.fd, name, 0o755)
+    // Whatever the mask of this process.
+    fchmodat(parent.fd, name, 0o755)
     const made = parent.path === '' ? name : `${parent.path}/${name}`
     this.#lowers.copyAttributes(made, parent.fd, name)
     this.#onMade(made)

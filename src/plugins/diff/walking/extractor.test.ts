@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import { encodeHeader, endOfArchive, type EntryToWrite, paddingOf } from '#lib/tar/writer.ts'
+import { umask } from '#sys/file.ts'
 import { lgetxattr, lsetxattr } from '#sys/xattr.ts'
 import { root } from '#testing/root.ts'
 
@@ -104,7 +105,9 @@ function inPlace(name: string, body: (place: Place) => Promise<void>): void {
     if (!root(t)) return
     using here = place()
     const before = lstatSync(here.outside, { bigint: true })
+    const open = readdirSync('/proc/self/fd').length
     await body(here)
+    assert.equal(readdirSync('/proc/self/fd').length, open)
     assert.deepEqual(treeOf(here.outside), { secret: 'secret' })
     const after = lstatSync(here.outside, { bigint: true })
     assert.deepEqual([after.mode, after.mtimeNs], [before.mode, before.mtimeNs])
@@ -348,4 +351,17 @@ inPlace('attributes for administrators are not taken from an archive', async ({ 
   await apply(path, dir('d', { xattrs }), { ...link('l', 'x'), xattrs })
   assert.equal(lgetxattr(join(path, 'd'), 'trusted.overlay.opaque'), undefined)
   assert.deepEqual(lgetxattr(join(path, 'd'), 'user.plain'), Buffer.from('1'))
+})
+
+inPlace('the mask of the process does not show', async ({ root: path }) => {
+  const before = umask(0o77)
+  try {
+    await apply(path, file('implied/f', '', { mode: 0o666 }), dir('d', { mode: 0o777 }))
+  } finally {
+    umask(before)
+  }
+  const modes = ['implied', 'implied/f', 'd'].map(
+    (name) => lstatSync(join(path, name)).mode & 0o777,
+  )
+  assert.deepEqual(modes, [0o755, 0o666, 0o777])
 })

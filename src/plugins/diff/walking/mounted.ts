@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Mount } from '#core/mount/mount.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
 
@@ -56,11 +57,12 @@ const nothing = (): void => undefined
  * The directory that takes the files of a layer: the upper one of an overlay and the source of a bind
  * mount directly, which saves the way through the mount; anything else is mounted.
  *
- * @throws {SystemError}
+ * @throws {SystemError}; `invalid_argument` without a mount.
  */
 export function openTarget(mounts: readonly Mount[], tempDir: string): Target {
   const [only] = mounts
-  if (only && mounts.length === 1 && !only.target) {
+  if (!only) throw invalidArgument('no mounts to unpack to')
+  if (mounts.length === 1 && !only.target) {
     const target = directTarget(only)
     if (target) return { target, [Symbol.dispose]: nothing }
   }
