@@ -11,6 +11,7 @@ import { healthApiPlugin } from './healthcheck/grpc.ts'
 import { imagesApiPlugin } from './images/grpc.ts'
 import { imagesServicePlugin } from './images/service.ts'
 import { introspectionApiPlugin } from './introspection/grpc.ts'
+import { introspectionServicePlugin } from './introspection/service.ts'
 import { leasesApiPlugin } from './leases/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
@@ -30,6 +31,7 @@ export const servicePlugins: readonly Plugin[] = [
   tasksServicePlugin,
   namespacesServicePlugin,
   diffServicePlugin,
+  introspectionServicePlugin,
   containersApiPlugin,
   contentApiPlugin,
   diffApiPlugin,

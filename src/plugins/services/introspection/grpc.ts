@@ -12,6 +12,7 @@ import { unpack } from '#proxy/convert/pack.ts'
 
 import { pidNamespace, readOrMakeUuid } from './identity.ts'
 import { pluginToProto } from './plugins.ts'
+import { IntrospectionService } from './service.ts'
 
 /** What introspection looks at. */
 export interface IntrospectionParts {
@@ -71,8 +72,11 @@ async function pluginInfo(ctx: Context, parts: IntrospectionParts, request: Plug
 export const introspectionApiPlugin = definePlugin({
   type: ApiPlugin,
   id: 'introspection',
-  requires: { runtimes: each(RuntimePlugin) },
-  init: ({ daemon, rootDir, deps }) => ({
-    grpc: [introspectionApi({ rootDir, plugins: () => daemon.plugins(), runtimes: deps.runtimes })],
-  }),
+  requires: { introspection: IntrospectionService, runtimes: each(RuntimePlugin) },
+  init: ({ rootDir, deps }) => {
+    const { introspection, runtimes } = deps
+    return {
+      grpc: [introspectionApi({ rootDir, plugins: () => introspection.plugins(), runtimes })],
+    }
+  },
 })
