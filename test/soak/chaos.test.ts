@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { containerd1 } from '#testing/containerd.ts'
+import { busyboxImage } from '#testing/image.ts'
+import { root } from '#testing/root.ts'
+import { type Cycle, soak, soakMs } from '#testing/soak.ts'
+
+import { deleteAll } from './delete-all.ts'
+import {
+  assertNothingLeft,
+  containerPids,
+  footprint,
+  removeNamespaceCgroups,
+  shimHosts,
+} from './leaks.ts'
+import { assertKept, type Life, live } from './lives.ts'
+import { busybox, World } from './world.ts'
+
+/** What is killed, and how often in ten. */
+const victims = [
+  'nobody',
+  'nobody',
+  'client',
+  'client',
+  'daemon',
+  'daemon',
+  'daemon',
+  'container',
+  'container',
+  'host',
+] as const
+type Victim = (typeof victims)[number]
+
+/** Handles that may come and go without being leaked, and MB that a process may grow to. */
+const limits = { handles: 120, megabytes: 400 }
+
+void suite('containers that come and go while things are killed', () => {
+  const skip = containerd1() ? false : 'needs ctr'
+  void test('can all be deleted, and leave nothing', {
+    skip,
+    timeout: soakMs(240_000),
+  }, async (t) => {
+    if (!root(t)) return
+    await using world = await World.open('chaos')
+    try {
+      const signal = AbortSignal.timeout(60_000)
+      const file = await world.archive(busyboxImage(busybox))
+      const imported = await world.ctr('image', 'import', file)
+      assert.equal(imported.code, 0, imported.stderr)
+      await world.client.images.get(busybox, { signal })
+      await soak('chaos', 6, (cycle) => oneCycle(world, cycle))
+      await endsWithoutShims(world)
+    } catch (err) {
+      t.diagnostic((await world.daemon.log()).slice(-8000))
+      throw err
+    }
+  })
+})
+
+async function oneCycle(world: World, cycle: Cycle): Promise<void> {
+  const { number, below, count } = cycle
+  const lives = Array.from(
+    { length: 1 + below(8) },
+    (_, n): Life => ({ id: `c${number}-${n}`, record: 'unknown', disturbed: false }),
+  )
+  const victim = victims[below(victims.length)] ?? 'nobody'
+  const delay = below(1200)
+  const ends = Promise.all(lives.map((life) => live(world, life, below)))
+  await Promise.race([sleep(delay), ends])
+  count(`killed ${victim}`, await kill(world, victim, lives))
+  await ends
+  if (victim === 'daemon') await world.restart()
+
+  for (const { id, disturbed, failure } of lives) {
+    if (failure === undefined) count('whole lives')
+    else if (disturbed) count('cut lives')
+    else throw new Error(`${id} failed though only ${victim} was killed`, { cause: failure })
+  }
+  for (const life of lives)
+    if (!life.disturbed || victim === 'daemon') await assertKept(world, life)
+  await deleteAll(world)
+  await assertNothingLeft(world)
+  assertSlim(world)
+}
+
+/** @returns how many were killed. */
+async function kill(world: World, victim: Victim, lives: readonly Life[]): Promise<number> {
+  if (victim === 'nobody') return 1
+  if (victim === 'client') return lives.map(killClient).filter(Boolean).length
+  for (const life of lives) life.disturbed = true
+  if (victim === 'daemon') {
+    await world.kill()
+    return 1
+  }
+  const pids = victim === 'host' ? shimHosts(world) : containerPids(world).slice(0, 2)
+  for (const pid of pids) sendKill(pid)
+  return pids.length
+}
+
+function killClient(life: Life): boolean {
+  if (!life.ctr) return false
+  life.disturbed = true
+  return life.ctr.kill('SIGKILL')
+}
+
+function sendKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+/** Between two cycles nobody has more than a process needs that does nothing. */
+function assertSlim(world: World): void {
+  const hosts = shimHosts(world)
+  assert.ok(hosts.length <= 1, `hosts of one namespace: ${hosts.join(' ')}`)
+  for (const pid of [world.daemon.process.pid ?? 0, ...hosts]) {
+    const held = footprint(pid)
+    if (!held) continue
+    const text = JSON.stringify(held)
+    assert.ok(held.handles <= limits.handles && held.megabytes <= limits.megabytes, text)
+    assert.equal(held.zombies, 0, text)
+  }
+}
+
+/** A daemon that is told to stop takes the hosts with it that have no containers. */
+async function endsWithoutShims(world: World): Promise<void> {
+  await world.daemon.stop()
+  for (let n = 0; n < 200 && shimHosts(world).length > 0; n++) await sleep(50)
+  assert.deepEqual(shimHosts(world), [], 'shims are left')
+  removeNamespaceCgroups(world.namespace)
+}

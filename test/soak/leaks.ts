@@ -1,0 +1,162 @@
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { mountInfo } from '#sys/mount-info.ts'
+
+import type { World } from './world.ts'
+
+/*
+ * What must not stay behind. All of it is looked up in the system, not asked of the daemon:
+ *
+ *     mounts        below the daemon's directories
+ *     bundles       state and work directories of tasks
+ *     runc          state of the OCI runtime
+ *     cgroups       of the namespace
+ *     processes     in those cgroups, and runtimes that work on a bundle
+ *     FIFOs         of clients that were not killed
+ */
+
+const plugin = 'io.containerd.runtime.v2.task'
+const cgroupRoot = '/sys/fs/cgroup'
+const settleMs = 60_000
+
+/** Fails unless nothing is left of any container, as soon as what is under way has ended. */
+export async function assertNothingLeft(world: World): Promise<void> {
+  const deadline = Date.now() + settleMs
+  for (;;) {
+    const left = leftovers(world)
+    if (left.length === 0) return
+    if (Date.now() > deadline) throw new Error(`left behind:\n  ${left.join('\n  ')}`)
+    await sleep(50)
+  }
+}
+
+/** What containers have left, one line each. */
+export function leftovers(world: World): string[] {
+  const { daemon, namespace, fifos } = world
+  const directories = {
+    bundle: join(daemon.state, plugin, namespace),
+    work: join(daemon.root, plugin, namespace),
+    runc: join(daemon.state, 'runc', namespace),
+    fifo: fifos.client,
+  }
+  return [
+    ...mountsBelow(daemon.dir).map((path) => `mount ${path}`),
+    ...Object.entries(directories).flatMap(([what, dir]) =>
+      list(dir).map((name) => `${what} ${join(dir, name)}`),
+    ),
+    ...cgroupsOf(namespace).map((path) => `cgroup ${path} ${processesIn(path)}`),
+    ...commands()
+      .filter(({ line }) => line.includes(daemon.dir) && /(^|\/)(runc|crun)\0/.test(line))
+      .map(({ pid, line }) => `process ${pid} ${line.replaceAll('\0', ' ')}`),
+  ]
+}
+
+/** The hosts of shims that work for the daemon. */
+export const shimHosts = (world: World): number[] =>
+  commands()
+    .filter(({ line }) => line.includes('containerd-shim-') && line.includes(world.daemon.address))
+    .map(({ pid }) => pid)
+
+/** Pids of processes in containers of the namespace. */
+export const containerPids = (world: World): number[] => [
+  ...new Set(
+    cgroupsOf(world.namespace).flatMap((path) => processesIn(path).split(' ').filter(Boolean)),
+  )
+    .values()
+    .map(Number),
+]
+
+/** Removes the cgroups that were made for the namespace, once it has no containers. */
+export function removeNamespaceCgroups(namespace: string): void {
+  for (const path of cgroupParents(namespace)) rmdirSync(path)
+}
+
+/** Handles and memory of a process. */
+export interface Footprint {
+  readonly pid: number
+  readonly handles: number
+  readonly megabytes: number
+  readonly zombies: number
+}
+
+/** What a process holds now; nothing when it is gone. */
+export function footprint(pid: number): Footprint | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const megabytes = Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024)
+    const handles = readdirSync(`/proc/${pid}/fd`).length
+    return { pid, handles, megabytes, zombies: zombiesOf(pid) }
+  } catch {
+    return undefined
+  }
+}
+
+function zombiesOf(parent: number): number {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
+  const states = children.split(' ').filter(Boolean).map(stateOf)
+  return states.filter((state) => state === 'Z').length
+}
+
+function stateOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0] ?? ''
+  } catch {
+    return ''
+  }
+}
+
+const mountsBelow = (dir: string): string[] =>
+  mountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((path) => path.startsWith(`${dir}/`))
+
+const cgroupParents = (namespace: string): string[] =>
+  ['', ...list(cgroupRoot)]
+    .map((controller) => join(cgroupRoot, controller, namespace))
+    .filter((path) => existsSync(path))
+
+const cgroupsOf = (namespace: string): string[] =>
+  cgroupParents(namespace).flatMap((parent) =>
+    directories(parent).map((name) => join(parent, name)),
+  )
+
+function processesIn(cgroup: string): string {
+  try {
+    return readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().replaceAll('\n', ' ')
+  } catch {
+    return ''
+  }
+}
+
+/** Every process with its arguments, each ended by a NUL. */
+function commands(): { pid: number; line: string }[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  return pids.map((pid) => ({ pid: Number(pid), line: commandLine(pid) }))
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function directories(path: string): string[] {
+  try {
+    const found = readdirSync(path, { withFileTypes: true })
+    return found.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  } catch {
+    return []
+  }
+}
+
+function list(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch {
+    return []
+  }
+}
