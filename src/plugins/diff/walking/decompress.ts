@@ -35,6 +35,8 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
       stream = streamFor(options.detect ? detectCompression(piece) : 'none')
       consumer = stream && new Consumer(stream, options.onData)
     }
+    // Nobody takes more, and `done` says why.
+    if (stream?.destroyed) break
     if (!stream) options.onData(piece)
     else if (!stream.write(piece)) await consumer?.race(once(stream, 'drain'))
   }
