@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+
+import type { Labels } from '#core/labels/labels.ts'
+import { hasCode } from '#lib/errors/errors.ts'
+
+/** What a record may be known to be: its labels, or that it is not there. */
+type State = Labels | undefined
+
+/**
+ * What the clients of a daemon know of records. One whose change was cut off may be as it was before
+ * or as it should have become.
+ */
+export class Facts {
+  readonly #known = new Map<string, readonly State[]>()
+
+  /** The state of a record that nobody is just changing. */
+  now(name: string): State {
+    return this.#known.get(name)?.[0]
+  }
+
+  /** Changes a record, and remembers whether that was acknowledged. @throws what `change` throws. */
+  async change(name: string, to: State, change: () => Promise<unknown>): Promise<void> {
+    this.#known.set(name, [this.now(name), to])
+    await change()
+    this.#known.set(name, [to])
+  }
+
+  /** Compares every record with what is there now. @returns how many there are. */
+  async check(read: (name: string) => Promise<Labels>): Promise<number> {
+    for (const [name, states] of this.#known) {
+      const found = await read(name).catch((err: unknown) => {
+        if (!hasCode(err, 'not_found')) throw err
+        return undefined
+      })
+      const expected = states.map(textOf)
+      assert.ok(expected.includes(textOf(found)), `${name}: ${textOf(found)}, not ${expected}`)
+      this.#known.set(name, [found])
+    }
+    return this.#known.size
+  }
+}
+
+const textOf = (state: State): string =>
+  state === undefined ? 'nothing' : JSON.stringify(Object.entries(state).toSorted())
