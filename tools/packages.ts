@@ -22,6 +22,13 @@ export const testPrograms: readonly Program[] = [
   { name: 'skopeo', package: 'skopeo', why: 'an independent client of registries and archives' },
 ]
 
+export const benchPrograms: readonly Program[] = [
+  ...runtimePrograms,
+  { name: 'crun', package: 'crun', why: 'the other runtime' },
+  { name: 'ctr', package: 'containerd', why: 'is what wharfd is measured beside' },
+  { name: 'h2load', package: 'nghttp2-client', why: 'asks for more than a daemon can answer' },
+]
+
 /**
  * Installs the Debian packages of programs that are not in PATH.
  *

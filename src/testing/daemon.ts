@@ -39,6 +39,8 @@ export interface DaemonOptions {
   readonly config?: string
   /** The real thing instead of wharfd. */
   readonly containerd?: Containerd
+  /** The Node that runs wharfd; the one that runs this unless given. */
+  readonly node?: string
   readonly env?: Readonly<Record<string, string>>
   /** Directories of an earlier daemon, to go on with. */
   readonly dir?: string
@@ -99,10 +101,10 @@ class ScratchDaemon implements TestDaemon {
 
   async start(): Promise<void> {
     const config = ['--config', join(this.dir, 'config.toml')]
-    const { containerd } = this.#options
+    const { containerd, node = process.execPath } = this.#options
     const [command, args] = containerd
       ? [containerd.containerd, config]
-      : [process.execPath, [wharfd, ...config]]
+      : [node, [wharfd, ...config]]
     const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },

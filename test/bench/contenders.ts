@@ -1,0 +1,81 @@
+import { copyFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+import { everyContainerd } from '#testing/containerd.ts'
+import { run, startDaemon } from '#testing/daemon.ts'
+
+import type { BigImage, Contender, Subject } from './row.ts'
+
+/** What all daemons of a bench share. */
+export interface Shared {
+  /** The archive of the small image, and the image's name. */
+  readonly smallImage: { readonly file: string; readonly name: string }
+  readonly bigImage?: BigImage
+  /** The Node that runs wharfd. */
+  readonly node: string
+  /** The `ctr` that drives every daemon. */
+  readonly ctr: string
+  readonly quick: boolean
+  readonly crun: boolean
+}
+
+export const ours: Contender = { label: 'wharfd' }
+
+/** wharfd and every containerd of this machine, oldest first. */
+export const contenders = (): readonly Contender[] => [
+  ours,
+  ...everyContainerd().map((containerd) => ({ label: containerd.version, containerd })),
+]
+
+/**
+ * A copy of this Node, so that memory which wharfd would share with the bench, and with whatever
+ * else runs on Node here, is counted as wharfd's own.
+ */
+export async function copyNode(dir: string): Promise<string> {
+  const file = join(dir, 'node')
+  await copyFile(process.execPath, file)
+  return file
+}
+
+/** A daemon that has just started on directories of its own, with the small image. */
+export async function startSubject(
+  contender: Contender,
+  row: string,
+  shared: Shared,
+): Promise<Subject & AsyncDisposable> {
+  await using scope = new AsyncDisposableStack()
+  const { containerd } = contender
+  const path = `${containerd ? `${dirname(containerd.shim)}:` : ''}${process.env['PATH'] ?? ''}`
+  const daemon = scope.use(
+    await startDaemon({
+      env: { PATH: path },
+      ...(containerd ? { containerd } : { node: shared.node }),
+    }),
+  )
+  const namespace = `bench-${row}-${contender.label.replaceAll('.', '-')}`
+  const ctr = async (...args: readonly string[]): Promise<string> =>
+    await ctrOf(shared.ctr, ['-a', daemon.address, '-n', namespace, ...args])
+  await ctr('image', 'import', shared.smallImage.file)
+  const image = shared.smallImage.name
+  const { quick, crun, bigImage } = shared
+  const owned = scope.move()
+  return {
+    contender,
+    daemon,
+    namespace,
+    image,
+    quick,
+    crun,
+    ctr,
+    ...(bigImage && { bigImage }),
+    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  }
+}
+
+const ctrMs = 300_000
+
+async function ctrOf(ctr: string, args: readonly string[]): Promise<string> {
+  const ran = await run(ctr, args, { timeoutMs: ctrMs })
+  if (ran.code === 0) return ran.stdout
+  throw new Error(`ctr ${args.join(' ')} ended with ${ran.code}:\n${ran.stdout}${ran.stderr}`)
+}

@@ -1,0 +1,23 @@
+import { atOnce } from './at-once.ts'
+import { density } from './density.ts'
+import { exec } from './exec.ts'
+import { importing } from './import.ts'
+import { memory } from './memory.ts'
+import type { Row } from './row.ts'
+import { rpcRate } from './rpc-rate.ts'
+import { run } from './run.ts'
+import { start } from './start.ts'
+import { writes } from './writes.ts'
+
+/** All that is measured, in the order of the table. */
+export const rows: readonly Row[] = [
+  run,
+  atOnce,
+  exec,
+  density,
+  writes,
+  rpcRate,
+  importing,
+  start,
+  memory,
+]
