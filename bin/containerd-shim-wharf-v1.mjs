@@ -1,5 +1,5 @@
 #!/bin/sh
-':' //; d=$(dirname "$(readlink -f "$0")"); n=$d/../node_modules/.bin/node; [ -x "$n" ] || n=node; exec "$n" "$0" "$@"
+':' //; s=$(readlink -f "$0"); n=${s%/*}/../node_modules/.bin/node; [ -x "$n" ] || n=node; exec "$n" "$0" "$@"
 import { enableCompileCache } from 'node:module'
 
 // Not the default, which is below a directory that everybody can write to: this runs as root.

@@ -20,6 +20,9 @@ export interface RuntimeOptions {
   /** Below which directory the OCI runtime keeps its state, per namespace. */
   readonly root: string
   readonly systemdCgroup: boolean
+  /** Who owns the process's streams; 0 leaves that to the OCI runtime. */
+  readonly ioUid: number
+  readonly ioGid: number
 }
 
 /** Where upstream's shim has the state of the OCI runtime, whatever the daemon's own state. */
@@ -32,6 +35,8 @@ export const defaultOptions = (env: NodeJS.ProcessEnv): RuntimeOptions => ({
   binaryName: '',
   root: env['WHARF_RUNC_ROOT'] || defaultRoot,
   systemdCgroup: false,
+  ioUid: 0,
+  ioGid: 0,
 })
 
 /** Go leaves out what is empty, and reads the names of the protobuf fields. */
@@ -41,6 +46,8 @@ interface StoredOptions {
   readonly binary_name?: string
   readonly root?: string
   readonly systemd_cgroup?: boolean
+  readonly io_uid?: number
+  readonly io_gid?: number
 }
 
 /** Records the options a container is made with. */
@@ -51,6 +58,8 @@ export function writeOptions(bundle: string, options: RuntimeOptions): void {
     ...(options.binaryName ? { binary_name: options.binaryName } : {}),
     root: options.root,
     ...(options.systemdCgroup ? { systemd_cgroup: true } : {}),
+    ...(options.ioUid ? { io_uid: options.ioUid } : {}),
+    ...(options.ioGid ? { io_gid: options.ioGid } : {}),
   }
   writeFileSync(join(bundle, 'options.json'), JSON.stringify(stored), { mode: 0o600 })
   writeFileSync(join(bundle, 'runtime'), options.binaryName, { mode: 0o600 })
@@ -66,6 +75,8 @@ export function readOptions(bundle: string, env: NodeJS.ProcessEnv): RuntimeOpti
     binaryName: stored.binary_name || readText(join(bundle, 'runtime')),
     root: stored.root || defaults.root,
     systemdCgroup: stored.systemd_cgroup ?? false,
+    ioUid: stored.io_uid ?? 0,
+    ioGid: stored.io_gid ?? 0,
   }
 }
 

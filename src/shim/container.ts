@@ -19,7 +19,7 @@ import type { Exit, Reaper } from './reaper.ts'
 import { releaseRootfs } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
 import type { ContainerCgroups, Stats } from './stats/stats.ts'
-import type { StdioPaths } from './stdio/stdio.ts'
+import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
 import { toTimestamp } from './timestamp.ts'
 
 /** What all containers of a host share. */
@@ -39,6 +39,7 @@ export interface ContainerParts {
   readonly rootfs: string
   readonly runc: Runc
   readonly init: InitProcess
+  readonly streamOwner: StreamOwner
 }
 
 /**
@@ -111,9 +112,9 @@ export class Container {
     const { status } = this.init
     if (status !== 'running') throw refuse('exec', status)
     const { id: containerId, bundle } = this
-    const { runc } = this.#parts
-    const { namespace } = this.#services
-    const options = { containerId, execId, bundle, namespace, runc, stdio, spec }
+    const { runc, streamOwner } = this.#parts
+    const owner = { id: execId, namespace: this.#services.namespace, ...streamOwner }
+    const options = { containerId, execId, bundle, owner, runc, stdio, spec }
     this.#execs.set(execId, new ExecProcess(options))
     this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
   }

@@ -18,7 +18,7 @@ import { mountRootfs, releaseRootfs } from './rootfs.ts'
 import { type Runc, openRunc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import { openStdio } from './stdio/open.ts'
-import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+import type { ProcessOwner, ProcessStdio, StdioPaths, StreamOwner } from './stdio/stdio.ts'
 
 /** What `Create` of the Task service asks for. */
 export interface CreateRequest extends StdioPaths {
@@ -51,7 +51,9 @@ export async function createContainer(
   await using undo = new AsyncDisposableStack()
   const rootfs = await mountRootfs(bundle, request.rootfs)
   undo.defer(async () => await releaseRootfs(rootfs))
-  const streams = undo.use(await openStreams(stdio, { id, namespace: services.namespace }))
+  const streams = undo.use(
+    await openStreams(stdio, { id, namespace: services.namespace, ...toOwner(options) }),
+  )
   await runCreate(runc, { id, bundle, options, streams, signal })
   undo.defer(async () => await runc.delete(id, { force: true }))
   await streams.handedOver(signal)
@@ -61,7 +63,7 @@ export async function createContainer(
 
   publishCreate(services, request, pid)
   const init = new InitProcess({ id, pid, runc, stdio, streams })
-  return new Container({ id, bundle, rootfs, runc, init }, services)
+  return new Container({ id, bundle, rootfs, runc, init, streamOwner: toOwner(options) }, services)
 }
 
 /** Options of another type are somebody else's, and mean nothing here. */
@@ -78,8 +80,12 @@ function readRequestOptions(
     binaryName: given.binaryName,
     root: given.root || defaults.root,
     systemdCgroup: given.systemdCgroup,
+    ioUid: given.ioUid,
+    ioGid: given.ioGid,
   }
 }
+
+const toOwner = ({ ioUid, ioGid }: RuntimeOptions): StreamOwner => ({ uid: ioUid, gid: ioGid })
 
 async function openStreams(stdio: StdioPaths, owner: ProcessOwner): Promise<ProcessStdio> {
   try {

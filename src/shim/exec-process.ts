@@ -13,13 +13,13 @@ import type { Runc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import { drain } from './stdio/drain.ts'
 import { openStdio } from './stdio/open.ts'
-import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
 
 export interface ExecOptions {
   readonly containerId: string
   readonly execId: string
   readonly bundle: string
-  readonly namespace: string
+  readonly owner: ProcessOwner
   readonly runc: Runc
   readonly stdio: StdioPaths
   /** The JSON of an OCI `Process`. */
@@ -85,9 +85,9 @@ export class ExecProcess implements TaskProcess {
   }
 
   async #run(signal: AbortSignal): Promise<number> {
-    const { containerId, execId, bundle, namespace, runc, spec, stdio } = this.#options
+    const { containerId, execId, bundle, owner, runc, spec, stdio } = this.#options
     using undo = new DisposableStack()
-    const streams = undo.use(await openStdio(stdio, { id: execId, namespace }))
+    const streams = undo.use(await openStdio(stdio, owner))
     const pidFile = execPidFile(bundle, execId)
     const processFile = join(bundle, `${execId}.process.json`)
     writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })

@@ -224,6 +224,20 @@ suite('tasks of a shim host', () => {
     assert.notEqual((await next.connect({ id: '' })).shimPid, shimPid)
   })
 
+  check('a polite signal does not take the host from its containers', async (shim) => {
+    const bundle = await shim.bundle('t', ['sleep', '1000'])
+    const tasks = await shim.connect(bundle)
+    await tasks.create(bundle.request)
+    await tasks.start({ id: 't' })
+    const { shimPid } = await tasks.connect({ id: '' })
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.kill(shimPid, signal)
+    await tasks.kill({ id: 't', signal: 9 })
+    await tasks.wait({ id: 't' })
+    await tasks.delete({ id: 't' })
+    process.kill(shimPid, 'SIGTERM')
+    await shim.until(() => shim.hosts().length === 0)
+  })
+
   check('the host ends when it has had nothing to do for a while', async (shim) => {
     const bundle = await shim.bundle('i', ['true'])
     const { stdout } = await shim.shim(bundle, 'start', { env: { WHARF_SHIM_IDLE_MS: '200' } })

@@ -43,6 +43,8 @@ export async function isServed(path: string): Promise<boolean> {
   socket.once('connect', () => resolve(true))
   socket.once('error', (err: NodeJS.ErrnoException) => {
     if (err.code === 'ENOENT' || err.code === 'ECONNREFUSED') resolve(false)
+    // Its backlog is full.
+    else if (err.code === 'EAGAIN') resolve(true)
     else reject(err)
   })
   try {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readdir, symlink } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, readdir, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -57,6 +58,16 @@ class GoDaemon implements AsyncDisposable {
   /** Repeats a command until its output contains `text`. */
   async until(text: string, ...args: readonly string[]): Promise<void> {
     while (!(await this.ok(...args)).includes(text)) await sleep(50)
+  }
+
+  /** What `ctr events` prints from now on. */
+  events(): { readonly text: string } & Disposable {
+    const child = spawn(this.#ctr, ['-a', this.daemon.address, 'events'])
+    const events = { text: '', [Symbol.dispose]: () => void child.kill() }
+    child.stdout.on('data', (chunk: Buffer) => {
+      events.text += chunk.toString()
+    })
+    return events
   }
 
   /** A `ctr` command line for a shell. */
@@ -153,6 +164,39 @@ for (const [name, find] of Object.entries({ '1.6': containerd1, '2': containerd2
       const big = go.command('run', ...rm, image, 'f', 'wc', '-c')
       const counted = await go.shell(`(head -c 3000000 /dev/zero; sleep 2) | ${big}`)
       assert.equal(counted.stdout.trim(), '3000000', counted.stderr)
+    })
+
+    check('clients hear of everything in its order', async (go) => {
+      using events = go.events()
+      while (events.text === '') await go.ok('namespaces', 'label', 'default', 'listening=yes')
+      await go.ok('run', ...runFlags, '-d', image, 'j', 'sleep', '1000')
+      await go.ok('task', 'exec', '--exec-id', 'x', 'j', 'true')
+      await go.ok('task', 'pause', 'j')
+      await go.ok('task', 'resume', 'j')
+      await go.ok('task', 'kill', '-s', 'KILL', 'j')
+      await go.until('STOPPED', 'task', 'ls')
+      await go.ctr('task', 'rm', 'j')
+      while (!events.text.includes('/tasks/delete')) await sleep(50)
+      const topics = events.text.match(/\/tasks\/[a-z-]+/g)
+      assert.deepEqual(topics, [
+        '/tasks/create',
+        '/tasks/start',
+        '/tasks/exec-added',
+        '/tasks/exec-started',
+        '/tasks/exit',
+        '/tasks/paused',
+        '/tasks/resumed',
+        '/tasks/exit',
+        '/tasks/delete',
+      ])
+    })
+
+    check('output goes to a log file', async (go) => {
+      const log = join(go.daemon.dir, 'task.log')
+      const flags = [...runFlags, '-d', '--log-uri', `file://${log}`]
+      await go.ok('run', ...flags, image, 'k', 'sh', '-c', 'echo out; echo err >&2')
+      await go.until('STOPPED', 'task', 'ls')
+      assert.equal(await readFile(log, 'utf8'), 'out\nerr\n')
     })
 
     check('a container has a terminal', async (go) => {

@@ -1,5 +1,7 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, constants, fchownSync, fstatSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
+
+import type { StreamOwner } from './stdio.ts'
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK, O_APPEND, O_CREAT } = constants
 
@@ -51,6 +53,11 @@ export function openInput(path: string, options: OpenStreamOptions = {}): Stream
 export function openLogFile(path: string): Stream {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
   return { fd: openSync(path, O_WRONLY | O_APPEND | O_CREAT, 0o644) }
+}
+
+/** Makes `owner` own the pipe behind `fd`. @throws {SystemError} */
+export function giveTo({ uid, gid }: StreamOwner, fd: number): void {
+  if (uid !== 0 || gid !== 0) fchownSync(fd, uid, gid)
 }
 
 /** `held` has both directions, so neither opening waits for another end. */

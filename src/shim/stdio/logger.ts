@@ -7,7 +7,7 @@ import { invalidArgument } from '#lib/errors/errors.ts'
 import type { StdioFds } from '#shim/runc/command.ts'
 import { pipe } from '#sys/fifo.ts'
 
-import { openInput } from './fifo.ts'
+import { giveTo, openInput } from './fifo.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
 import { type Target, parseTarget } from './target.ts'
 
@@ -58,6 +58,7 @@ export class LoggerStdio implements ProcessStdio {
     for (const { read, write } of [stdout, stderr]) {
       readers.defer(() => closeSync(read))
       theirs.defer(() => closeSync(write))
+      giveTo(owner, write)
     }
     const logger = await startLogger(target, owner, [stdout.read, stderr.read])
     const fds: StdioFds = [stdin.fd, stdout.write, stderr.write]

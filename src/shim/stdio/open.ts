@@ -11,5 +11,5 @@ export async function openStdio(paths: StdioPaths, owner: ProcessOwner): Promise
     const { LoggerStdio } = await import('./logger.ts')
     return await LoggerStdio.open(paths, owner)
   }
-  return new PipeStdio(paths)
+  return new PipeStdio(paths, owner)
 }

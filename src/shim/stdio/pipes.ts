@@ -2,8 +2,8 @@ import { closeSync } from 'node:fs'
 
 import type { StdioFds } from '#shim/runc/command.ts'
 
-import { type Stream, openInput, openLogFile, openOutput } from './fifo.ts'
-import type { ProcessStdio, StdioPaths } from './stdio.ts'
+import { type Stream, giveTo, openInput, openLogFile, openOutput } from './fifo.ts'
+import type { ProcessStdio, StdioPaths, StreamOwner } from './stdio.ts'
 import { parseTarget } from './target.ts'
 
 /**
@@ -15,9 +15,10 @@ export class PipeStdio implements ProcessStdio {
   readonly #theirs = new DisposableStack()
   readonly #stdinWriter = new DisposableStack()
   readonly #ours = new DisposableStack()
+  readonly #fifos: number[] = []
 
   /** @throws {SystemError} when a FIFO is not there; `invalid_argument` for a bad URI. */
-  constructor(paths: StdioPaths) {
+  constructor(paths: StdioPaths, owner: StreamOwner) {
     using undo = new DisposableStack()
     undo.use(this)
     const stdin = this.#hold(openInput(paths.stdin), this.#stdinWriter)
@@ -27,12 +28,15 @@ export class PipeStdio implements ProcessStdio {
       this.#hold(openTarget(stdout), this.#ours),
       this.#hold(openTarget(stderr), this.#ours),
     ]
+    for (const fd of this.#fifos) giveTo(owner, fd)
     undo.move()
   }
 
   #hold({ fd, keep }: Stream, keeper: DisposableStack): number {
     this.#theirs.defer(() => closeSync(fd))
-    if (keep !== undefined) keeper.defer(() => closeSync(keep))
+    if (keep === undefined) return fd
+    keeper.defer(() => closeSync(keep))
+    this.#fifos.push(fd)
     return fd
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { once } from 'node:events'
@@ -14,6 +14,8 @@ import {
   writeFifo,
 } from '#shim/test-host.ts'
 import { root } from '#testing/root.ts'
+
+import { PipeStdio } from './pipes.ts'
 
 const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void => {
   test(title, { timeout: 60_000 }, async (t: TestContext) => {
@@ -102,6 +104,17 @@ suite('streams of a process', () => {
     await tasks.wait({ id: 'c' })
     await tasks.delete({ id: 'c' })
     assert.equal(await readFile(log, 'utf8'), `c ${shim.namespace} key value\nout\nerr\n`)
+  })
+
+  check('the owner that the options name gets the FIFOs', async (shim) => {
+    const [stdin, stdout] = [await shim.fifo('in'), await shim.fifo('out')]
+    const paths = { stdin, stdout, stderr: '', terminal: false }
+    using _ = new PipeStdio(paths, { uid: 1234, gid: 1235 })
+    for (const path of [stdin, stdout]) {
+      const { uid, gid } = statSync(path)
+      assert.deepEqual([uid, gid], [1234, 1235])
+    }
+    assert.equal(statSync('/dev/null').uid, 0)
   })
 
   check('without paths a process has /dev/null', async (shim) => {

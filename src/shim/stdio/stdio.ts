@@ -9,8 +9,14 @@ export interface StdioPaths {
   readonly terminal: boolean
 }
 
-/** Whose streams they are, as loggers are told. */
-export interface ProcessOwner {
+/** Who may open a process's streams again by their names in /proc; 0 changes nothing. */
+export interface StreamOwner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Whose streams they are; loggers are told the names. */
+export interface ProcessOwner extends StreamOwner {
   /** Of the container, or of the exec. */
   readonly id: string
   readonly namespace: string
