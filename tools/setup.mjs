@@ -19,13 +19,18 @@ function installed() {
 
 function install() {
   process.stderr.write('installing npm packages (Node 26 among them) ...\n')
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: at(''),
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  // Not `npm ci`: it refuses a lock file without the packages of platforms that are never installed.
+  const npm = spawnSync(
+    'npm',
+    ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'],
+    {
+      cwd: at(''),
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  )
   if (npm.status === 0) return
   process.stderr.write(
-    'wharf: npm ci failed, so Node 26 and the libraries are missing; see the lines above, ' +
+    'wharf: npm install failed, so Node 26 and the libraries are missing; see the lines above, ' +
       'check that npm reaches its registry, and run the same command again\n',
   )
   process.exit(1)
