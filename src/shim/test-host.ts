@@ -105,7 +105,7 @@ export class ShimFixture implements AsyncDisposable {
   async bundle(id: string, args: readonly string[], options: SpecOptions = {}): Promise<Bundle> {
     const path = join(this.dir, 'state', id)
     await mkdir(join(path, 'rootfs'), { recursive: true })
-    const spec = specOf({ cgroup: `/${this.namespace}/${id}`, args, ...options })
+    const spec = specOf({ cgroup: `/${this.namespace}-${id}`, args, ...options })
     await writeFile(join(path, 'config.json'), JSON.stringify(spec))
     const source = join(this.dir, 'image')
     const rootfs = [{ type: 'bind', source, target: '', options: ['rbind', 'rw'] }]
