@@ -1,0 +1,94 @@
+import { arch } from 'node:process'
+
+import type { Logger } from '#core/context.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
+import { definePlugin, type Meta, type Plugin, type PluginType } from '#plugin/plugin.ts'
+import {
+  ContentPlugin,
+  DiffPlugin,
+  SandboxControllerPlugin,
+  SnapshotPlugin,
+} from '#plugins/types.ts'
+import { RemoteContentStore } from '#proxy/content.ts'
+import { RemoteDiffer } from '#proxy/diff.ts'
+import { RemoteSandboxController } from '#proxy/sandbox.ts'
+import { RemoteSnapshotter } from '#proxy/snapshots.ts'
+
+import { Connections } from './connections.ts'
+
+/** `[proxy_plugins.<name>]` in config.toml: a plugin that another process serves. */
+export interface ProxyConfig {
+  /** `snapshot`, `content`, `diff` or `sandbox`, or the full type: `io.containerd.snapshotter.v1`. */
+  readonly type: string
+  /** Its gRPC socket: a path, `unix:///path`, or `host:port`. */
+  readonly address: string
+  /** What it works for, as `os/arch`; empty for this machine's. */
+  readonly platform: string
+  /** More of what introspection tells; `address` is always there. */
+  readonly exports: Readonly<Record<string, string>>
+  readonly capabilities: readonly string[]
+}
+
+/** How to make a plugin of one type that speaks over a connection. */
+type Make = (name: string, proxy: ProxyConfig, connections: Connections) => Plugin
+
+const kinds: Readonly<Record<string, Make>> = {
+  snapshot: over(SnapshotPlugin, (connection, name) => new RemoteSnapshotter(connection, name)),
+  content: over(ContentPlugin, (connection) => new RemoteContentStore(connection)),
+  diff: over(DiffPlugin, (connection) => new RemoteDiffer(connection)),
+  sandbox: over(
+    SandboxControllerPlugin,
+    (connection, name) => new RemoteSandboxController(connection, name),
+  ),
+}
+
+const shortNames: Readonly<Record<string, string>> = {
+  [SnapshotPlugin.name]: 'snapshot',
+  [ContentPlugin.name]: 'content',
+  [DiffPlugin.name]: 'diff',
+  [SandboxControllerPlugin.name]: 'sandbox',
+}
+
+/**
+ * The plugins that `[proxy_plugins]` describes. Those at one address share a connection, which is
+ * made when it is needed, and again when it was lost.
+ *
+ * One of an unknown type is named in the log and left out. Source: upstream `LoadPlugins`.
+ */
+export function proxyPlugins(configs: ReadonlyMap<string, ProxyConfig>, log: Logger): Plugin[] {
+  const connections = new Connections()
+  const plugins: Plugin[] = []
+  for (const [name, proxy] of configs) {
+    const make = kinds[shortNames[proxy.type] ?? proxy.type]
+    if (make) plugins.push(make(name, proxy, connections))
+    else log.warn('unknown proxy plugin type', { plugin: name, type: proxy.type })
+  }
+  return plugins
+}
+
+function over<T extends object>(
+  type: PluginType<T>,
+  open: (connection: Connection, name: string) => T,
+): Make {
+  return (name, proxy, connections) =>
+    definePlugin({
+      type,
+      id: name,
+      init({ meta }) {
+        if (proxy.address === '') throw invalidArgument(`proxy plugin "${name}" has no address`)
+        tell(meta, proxy)
+        const lent = connections.use(proxy.address)
+        // What is remote holds nothing; the connection is what ends with the plugin.
+        return Object.assign(open(lent.connection, name), {
+          [Symbol.asyncDispose]: async () => await lent[Symbol.asyncDispose](),
+        })
+      },
+    })
+}
+
+function tell(meta: Meta, proxy: ProxyConfig): void {
+  Object.assign(meta.exports, proxy.exports, { address: proxy.address })
+  meta.capabilities.push(...proxy.capabilities)
+  meta.platforms.push(proxy.platform || `linux/${arch === 'x64' ? 'amd64' : arch}`)
+}
