@@ -137,8 +137,11 @@ class ServiceDispatcher<C> implements Dispatcher {
   #intercepted(endpoint: Endpoint, call: Call, input: unknown, ctx: C, index: number): unknown {
     const interceptor = this.#interceptors[index]
     if (!interceptor) return endpoint.run(input, ctx)
-    return interceptor(call, ctx, (next) =>
-      this.#intercepted(endpoint, call, input, next, index + 1),
+    return interceptor(
+      call,
+      ctx,
+      (next, other = input) => this.#intercepted(endpoint, call, other, next, index + 1),
+      input,
     )
   }
 }

@@ -72,9 +72,15 @@ export function implement<C, S extends DescService>(
  * Wraps every call of a server: logging, metrics, tracing.
  *
  * `next` runs the call and gives what the client gets: a message (unary, client streaming) or an
- * async iterable of messages. An interceptor calls it at most once.
+ * async iterable of messages. An interceptor calls it at most once. `input` is what the client sent,
+ * a message or an async iterable of them; `next` runs the call with another one if it is given one.
  */
-export type Interceptor<C> = (call: Call, ctx: C, next: (ctx: C) => unknown) => unknown
+export type Interceptor<C> = (
+  call: Call,
+  ctx: C,
+  next: (ctx: C, input?: unknown) => unknown,
+  input: unknown,
+) => unknown
 
 /** What both servers, gRPC and ttrpc, are made from. */
 export interface ServerOptions<C> {

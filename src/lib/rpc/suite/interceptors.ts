@@ -60,6 +60,26 @@ export function interceptorTests(serve: Serve): void {
     assert.deepEqual(seen, [err])
   })
 
+  test('an interceptor sees what the client sent, and may hand on another', async () => {
+    const seen: string[] = []
+    async function* noted(requests: AsyncIterable<unknown>): AsyncGenerator {
+      for await (const request of requests) {
+        seen.push('streamed')
+        yield request
+      }
+    }
+    const interceptor: Interceptor<Call> = (call, ctx, next, input) => {
+      if (isAsyncIterable(input)) return next(ctx, noted(input))
+      seen.push(call.method.name)
+      return next(ctx, text('another'))
+    }
+    await using serving = await serve(echo, { interceptors: [interceptor] })
+    const { client } = serving
+    assert.equal(textOf(await client.unary(text('x'))), 'another')
+    assert.deepEqual(await allTexts(client.chat(texts('a', 'b'))), ['a!', 'b!'])
+    assert.deepEqual(seen, ['Unary', 'streamed', 'streamed'])
+  })
+
   test('a context that cannot be made refuses the call', async () => {
     const context = (): never => {
       throw failedPrecondition('namespace is required')
@@ -75,3 +95,6 @@ export function interceptorTests(serve: Serve): void {
     await assert.rejects(allTexts(serving.client.chat(texts('a'))), expected)
   })
 }
+
+const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  typeof value === 'object' && value !== null && Symbol.asyncIterator in value
