@@ -35,6 +35,11 @@ export class TarParser {
     this.#done = this.#steps.next().done === true
   }
 
+  /** Whether the end mark has come: what follows means nothing. */
+  get ended(): boolean {
+    return this.#done
+  }
+
   /** Says that the input is over. @throws {TarError} when that is in the middle of something. */
   finish(): void {
     if (this.#done) return

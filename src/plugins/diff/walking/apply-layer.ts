@@ -10,6 +10,8 @@ import { Extractor, type ExtractTarget } from './extractor.ts'
 export interface ApplyLayerOptions {
   /** Whether the blob may be compressed. */
   readonly compressed: boolean
+  /** How much may follow the end of the archive, in bytes, which is read for its digest alone. */
+  readonly maxTrailing?: number
   /** Called often; throws to stop. */
   readonly check: () => void
 }
@@ -33,6 +35,8 @@ export async function applyLayer(
 ): Promise<LayerResult> {
   const hash = createHash('sha256')
   let size = 0
+  let trailing = 0
+  const { maxTrailing = Infinity } = options
   using extractor = new Extractor(target)
   const parser = new TarParser(extractor)
   await decompress(blob, {
@@ -41,6 +45,8 @@ export async function applyLayer(
       options.check()
       size += piece.length
       hash.update(piece)
+      if (parser.ended) trailing += piece.length
+      if (trailing > maxTrailing) throw new Error(`goes on for ever after the end of the archive`)
       parser.push(piece)
     },
   })

@@ -3,12 +3,14 @@ import { randomBytes } from 'node:crypto'
 
 import type { Reader, Store, Writer } from '#core/content/content.ts'
 import { type Context, forCleanup } from '#core/context.ts'
-import type { CompareOptions, Differ } from '#core/diff/diff.ts'
+import type { ApplyOptions, CompareOptions, Differ } from '#core/diff/diff.ts'
+import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
 
+import type { ApplyJob } from './jobs.ts'
 import {
   type Compression,
   mayBeCompressed,
@@ -18,6 +20,7 @@ import {
 } from './media-type.ts'
 import { servePieces, takePieces } from './piece-port.ts'
 import { WorkerPool } from './pool.ts'
+import { chainOf } from './processor-chain.ts'
 
 /** What a compressed blob is when it is not compressed: the digest that names it in an image. */
 export const uncompressedLabel = 'containerd.io/uncompressed'
@@ -33,23 +36,41 @@ export interface WalkingDifferOptions {
   readonly tempDir: string
   /** How many layers are unpacked or made at once. */
   readonly workers: number
+  /** What layers may have to go through, asked for each layer; nothing unless given. */
+  readonly processing?: () => ProcessingOptions
+}
+
+export interface ProcessingOptions {
+  readonly processors?: readonly StreamProcessor[]
+  /** How long they may make nothing, in ms; 0 for ever. */
+  readonly idleMs?: number
 }
 
 /** Unpacks layers from a content store, and makes layers by walking two trees. */
 export class WalkingDiffer implements Differ, AsyncDisposable {
   readonly #store: Store
   readonly #pool: WorkerPool
+  readonly #processing: () => ProcessingOptions
 
   constructor(store: Store, options: WalkingDifferOptions) {
     this.#store = store
     this.#pool = new WorkerPool(options)
+    this.#processing = options.processing ?? (() => ({}))
   }
 
-  async apply(ctx: Context, layer: Descriptor, mounts: readonly Mount[]): Promise<Descriptor> {
-    const compressed = mayBeCompressed(layer.mediaType)
+  async apply(
+    ctx: Context,
+    layer: Descriptor,
+    mounts: readonly Mount[],
+    options: ApplyOptions = {},
+  ): Promise<Descriptor> {
+    const { processors = [], idleMs = 0 } = this.#processing()
+    const { steps, mediaType } = chainOf(layer.mediaType, processors, options.payloads ?? {})
+    const compressed = mayBeCompressed(mediaType)
+    const processing = steps.length > 0 ? { steps, idleMs } : undefined
     const began = performance.now()
     await using reader = await this.#store.reader(ctx, layer.digest)
-    const result = await this.#unpack(ctx, reader, { compressed, mounts })
+    const result = await this.#unpack(ctx, reader, { compressed, mounts, processing })
     ctx.log.debug('diff applied', {
       digest: layer.digest,
       size: layer.size,
@@ -93,7 +114,7 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
   async #unpack(
     ctx: Context,
     reader: Reader,
-    job: { readonly compressed: boolean; readonly mounts: readonly Mount[] },
+    job: Pick<ApplyJob, 'compressed' | 'mounts' | 'processing'>,
   ): Promise<{ readonly digest: string; readonly size: number }> {
     if (reader.path !== undefined) {
       return await this.#pool.run(ctx, { kind: 'apply', blob: reader.path, ...job })

@@ -9,6 +9,7 @@ import { isErrno, systemError } from '#sys/errno.ts'
  *
  *     main ── Job ──────────────────────────► worker
  *     main ◄── pull ── piece ──► … (port)     apply, when the blob is no file
+ *     worker ── exec ──► stream processors     apply, when the blob is processed
  *     main ◄── piece ── taken ──► … (port)    compare
  *     main ◄── Outcome ────────────────────── worker
  */
@@ -20,11 +21,32 @@ interface AnyJob {
   readonly cancelled: Int32Array
 }
 
+/** A program that turns a layer into another, as `StreamProcessor`, and what it is given. */
+export interface ProcessorStep {
+  readonly id: string
+  readonly path: string
+  readonly args: readonly string[]
+  readonly env: readonly string[]
+  /** Media type of what it is given. */
+  readonly mediaType: string
+  /** A `google.protobuf.Any` in its wire form. */
+  readonly payload?: Uint8Array | undefined
+}
+
+/** The programs that a layer goes through. */
+export interface Processing {
+  readonly steps: readonly ProcessorStep[]
+  /** How long they may make nothing, in ms; 0 for ever. */
+  readonly idleMs: number
+}
+
 /** Unpack a layer. */
 export interface ApplyJob extends AnyJob {
   readonly kind: 'apply'
   /** The file of the blob, or where its pieces come from. */
   readonly blob: string | MessagePort
+  /** What comes first, before it is decompressed. */
+  readonly processing?: Processing | undefined
   readonly compressed: boolean
   readonly mounts: readonly Mount[]
 }

@@ -1,4 +1,4 @@
-import { unimplemented } from '#lib/errors/errors.ts'
+import { CodedError } from '#lib/errors/errors.ts'
 
 /** The uncompressed layer: what every other type comes down to. */
 export const ociLayer = 'application/vnd.oci.image.layer.v1.tar'
@@ -30,7 +30,8 @@ export function mayBeCompressed(mediaType: string): boolean {
     if (suffixes.length === 0) return false
     if (suffixes.length === 1 && ['gzip', 'zstd'].includes(suffixes[0] ?? '')) return true
   }
-  throw unimplemented(`unrecognised mediatype ${mediaType}`)
+  const why = 'no processor for media-type'
+  throw new CodedError('unimplemented', `failed to get stream processor for ${mediaType}: ${why}`)
 }
 
 /** How a stream is compressed. */

@@ -7,6 +7,9 @@ import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
 import { WalkingDiffer } from './differ.ts'
 import { removeLeftMounts } from './mounted.ts'
 
+/** In `[timeouts]`: how long a stream processor may make nothing. */
+const processorTimeout = 'io.containerd.timeout.diff.processor'
+
 /** `io.containerd.differ.v1.walking`. */
 export const walkingPlugin = definePlugin({
   type: DiffPlugin,
@@ -17,6 +20,13 @@ export const walkingPlugin = definePlugin({
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
     removeLeftMounts(tempDir)
-    return new WalkingDiffer(deps.metadata.content, { tempDir, workers: 2 })
+    return new WalkingDiffer(deps.metadata.content, {
+      tempDir,
+      workers: 2,
+      processing: () => ({
+        processors: daemon.settings.streamProcessors(),
+        idleMs: daemon.settings.timeout(processorTimeout),
+      }),
+    })
   },
 })

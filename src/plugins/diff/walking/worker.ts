@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort } from 'node:worker_threads'
 
+import type { ExtractTarget } from './extractor.ts'
 import { applyLayer } from './apply-layer.ts'
 import { compareTrees } from './compare-trees.ts'
 import {
@@ -8,16 +9,21 @@ import {
   type Job,
   type JobResult,
   type Outcome,
+  type Processing,
   toWire,
 } from './jobs.ts'
 import { mountTemporarily, openTarget, readOnly } from './mounted.ts'
 import { pulledPieces, pushingOutput } from './piece-port.ts'
+import { ProcessedLayer } from './processed.ts'
 import { readFilePieces } from './read-file.ts'
 
 /*
  * A worker thread of the differ. It blocks as long as it likes: the files of a layer are made by
  * synchronous calls, which are the fastest there are.
  */
+
+/** More than any tool fills the end of an archive up with, in bytes. */
+const maxTrailing = 256 << 20
 
 async function run(job: Job): Promise<JobResult> {
   const check = (): void => {
@@ -28,8 +34,45 @@ async function run(job: Job): Promise<JobResult> {
 
 async function apply(job: ApplyJob, check: () => void): Promise<JobResult> {
   using opened = openTarget(job.mounts, job.tempDir)
+  if (job.processing) return await applyProcessed(job, job.processing, opened.target, check)
   const pieces = typeof job.blob === 'string' ? readFilePieces(job.blob) : pulledPieces(job.blob)
   return await applyLayer(pieces, opened.target, { compressed: job.compressed, check })
+}
+
+async function applyProcessed(
+  job: ApplyJob,
+  processing: Processing,
+  target: ExtractTarget,
+  check: () => void,
+): Promise<JobResult> {
+  using cancelled = cancellation(job.cancelled)
+  using layer = new ProcessedLayer(job.blob, processing)
+  try {
+    const { compressed } = job
+    return await applyLayer(layer.pieces(cancelled.signal), target, {
+      compressed,
+      maxTrailing,
+      check,
+    })
+  } catch (err) {
+    if (cancelled.signal.aborted) throw err
+    throw await layer.explain(err)
+  }
+}
+
+/** A signal that aborts when `flag` becomes 1, for what waits without asking. */
+function cancellation(flag: Int32Array): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController()
+  void abortOn(flag, controller)
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => void Atomics.notify(flag, 0),
+  }
+}
+
+async function abortOn(flag: Int32Array, controller: AbortController): Promise<void> {
+  await Atomics.waitAsync(flag, 0, 0).value
+  if (Atomics.load(flag, 0) !== 0) controller.abort(new Error('cancelled'))
 }
 
 async function compare(job: CompareJob, check: () => void): Promise<JobResult> {
