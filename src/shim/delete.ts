@@ -6,6 +6,7 @@ import { describe, invalidArgument } from '#lib/errors/errors.ts'
 
 import { initPidFile, readOptions, readPid } from './bundle.ts'
 import type { ShimFlags } from './flags.ts'
+import { endRuntimes, removeEmptyCgroups } from './half-made.ts'
 import { releaseRootfs } from './rootfs.ts'
 import { openRunc } from './runc/runc.ts'
 import { toTimestamp } from './timestamp.ts'
@@ -24,7 +25,9 @@ export async function deleteContainer(flags: ShimFlags): Promise<Uint8Array> {
   if (!id || !namespace) throw invalidArgument('shim id and namespace are required')
   const bundle = flags.bundle || process.cwd()
   const runc = openRunc(bundle, namespace, readOptions(bundle, process.env))
+  await attempt(async () => await endRuntimes(bundle))
   await attempt(async () => await runc.delete(id, { force: true }))
+  await attempt(async () => await removeEmptyCgroups(bundle))
   await attempt(async () => await releaseRootfs(join(bundle, 'rootfs')))
   const response = create(DeleteResponseSchema, {
     pid: readPid(initPidFile(bundle)),

@@ -26,7 +26,7 @@ export interface Cycle {
   /** Whole numbers of 0…`limit` - 1, the same for the same seed. */
   readonly below: (limit: number) => number
   /** Counts something that is worth being told at the end. */
-  count(what: string, times?: number): void
+  readonly count: (what: string, times?: number) => void
 }
 
 /** What a soak test reports. */

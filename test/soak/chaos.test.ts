@@ -53,7 +53,7 @@ void suite('containers that come and go while things are killed', () => {
       await soak('chaos', 6, (cycle) => oneCycle(world, cycle))
       await endsWithoutShims(world)
     } catch (err) {
-      t.diagnostic((await world.daemon.log()).slice(-8000))
+      t.diagnostic(await world.describe())
       throw err
     }
   })

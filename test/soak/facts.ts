@@ -33,7 +33,10 @@ export class Facts {
         return undefined
       })
       const expected = states.map(textOf)
-      assert.ok(expected.includes(textOf(found)), `${name}: ${textOf(found)}, not ${expected}`)
+      assert.ok(
+        expected.includes(textOf(found)),
+        `${name}: ${textOf(found)}, not ${expected.join(' or ')}`,
+      )
       this.#known.set(name, [found])
     }
     return this.#known.size
@@ -41,4 +44,9 @@ export class Facts {
 }
 
 const textOf = (state: State): string =>
-  state === undefined ? 'nothing' : JSON.stringify(Object.entries(state).toSorted())
+  state === undefined
+    ? 'nothing'
+    : Object.keys(state)
+        .toSorted()
+        .map((key) => `${key}=${state[key]}`)
+        .join(',')

@@ -24,7 +24,7 @@ void suite('a daemon that is killed while clients write', () => {
     try {
       await soak('kill9-metadata', 6, (cycle) => oneCycle(world, facts, cycle))
     } catch (err) {
-      t.diagnostic((await world.daemon.log()).slice(-4000))
+      t.diagnostic(await world.describe())
       throw err
     }
   })

@@ -35,7 +35,7 @@ export async function assertNothingLeft(world: World): Promise<void> {
 /** What containers have left, one line each. */
 export function leftovers(world: World): string[] {
   const { daemon, namespace, fifos } = world
-  const directories = {
+  const watched = {
     bundle: join(daemon.state, plugin, namespace),
     work: join(daemon.root, plugin, namespace),
     runc: join(daemon.state, 'runc', namespace),
@@ -43,7 +43,7 @@ export function leftovers(world: World): string[] {
   }
   return [
     ...mountsBelow(daemon.dir).map((path) => `mount ${path}`),
-    ...Object.entries(directories).flatMap(([what, dir]) =>
+    ...Object.entries(watched).flatMap(([what, dir]) =>
       list(dir).map((name) => `${what} ${join(dir, name)}`),
     ),
     ...cgroupsOf(namespace).map((path) => `cgroup ${path} ${processesIn(path)}`),
@@ -60,13 +60,10 @@ export const shimHosts = (world: World): number[] =>
     .map(({ pid }) => pid)
 
 /** Pids of processes in containers of the namespace. */
-export const containerPids = (world: World): number[] => [
-  ...new Set(
-    cgroupsOf(world.namespace).flatMap((path) => processesIn(path).split(' ').filter(Boolean)),
-  )
-    .values()
-    .map(Number),
-]
+export function containerPids(world: World): number[] {
+  const pids = cgroupsOf(world.namespace).flatMap((path) => processesIn(path).split(' '))
+  return [...new Set(pids.filter(Boolean))].map(Number)
+}
 
 /** Removes the cgroups that were made for the namespace, once it has no containers. */
 export function removeNamespaceCgroups(namespace: string): void {

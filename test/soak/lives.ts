@@ -120,7 +120,6 @@ async function startWithCtr(world: World, life: Life, below: Below): Promise<voi
 async function ctr(world: World, life: Life, ...args: readonly string[]): Promise<void> {
   const { process, ended } = world.startCtr(...args)
   life.ctr = process
-  using _late = setTimeout(() => process.kill('SIGKILL'), stepMs)
   const { code, stdout, stderr } = await ended
   life.ctr = undefined
   assert.equal(code, 0, `ctr ${args.join(' ')}: ${stdout}${stderr}`)

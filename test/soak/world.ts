@@ -37,7 +37,7 @@ export class World implements AsyncDisposable {
 
   /** Starts a daemon that works for `namespace`, made unique. */
   static async open(namespace: string, config = ''): Promise<World> {
-    const daemon = await startDaemon({ config })
+    const daemon = await startDaemon({ config: `[debug]\nlevel = "debug"\n${config}` })
     try {
       const world = new World(daemon, `${namespace}-${process.pid}`)
       await world.connect()
@@ -77,6 +77,22 @@ export class World implements AsyncDisposable {
     await this.connect()
   }
 
+  /** What there is to know after a failure. */
+  async describe(): Promise<string> {
+    const lists = [
+      ['task', 'ls'],
+      ['container', 'ls'],
+      ['snapshot', 'ls'],
+      ['content', 'active'],
+    ]
+    const said: string[] = []
+    for (const args of lists) {
+      const { stdout, stderr } = await this.ctr(...args)
+      said.push(`ctr ${args.join(' ')}\n${stdout}${stderr}`)
+    }
+    return `${said.join('')}\n${(await this.daemon.log()).slice(-12_000)}`
+  }
+
   /** Writes an image to a file of this world. @returns the path of it. */
   async archive(source: ImageSource): Promise<string> {
     const file = join(this.daemon.dir, `${source.name.replaceAll(/[^a-z0-9]/g, '-')}.tar`)
@@ -84,7 +100,7 @@ export class World implements AsyncDisposable {
     return file
   }
 
-  /** Starts `ctr`. */
+  /** Starts `ctr`. It is killed when it takes longer than a step may. */
   startCtr(...args: readonly string[]): RunningCtr {
     const [command, all] = this.#ctr(args)
     const process = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -92,10 +108,12 @@ export class World implements AsyncDisposable {
     process.stdout.on('data', (chunk: Buffer) => void (stdout += chunk.toString()))
     process.stderr.on('data', (chunk: Buffer) => void (stderr += chunk.toString()))
     const { promise, resolve, reject } = Promise.withResolvers<Ran>()
+    const late = setTimeout(() => process.kill('SIGKILL'), stepMs)
     process.once('error', reject)
-    process.once('close', (code, signal) =>
-      resolve({ code: signal ? -1 : (code ?? -1), stdout, stderr }),
-    )
+    process.once('close', (code, signal) => {
+      clearTimeout(late)
+      resolve({ code: signal ? -1 : (code ?? -1), stdout, stderr })
+    })
     return { process, ended: promise }
   }
 

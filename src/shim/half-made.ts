@@ -1,0 +1,92 @@
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { isErrno } from '#sys/errno.ts'
+import { mountInfo } from '#sys/mount-info.ts'
+
+/*
+ * What stays when a host is killed while the OCI runtime makes a container: the runtime, which goes
+ * on, and when that is killed, control groups that it has written down nowhere.
+ */
+
+/** How often, and at what distance in ms, something is looked at again. */
+const [tries, pauseMs] = [20, 50] as const
+
+/** Kills the runtimes that still work on a bundle, and waits until they are gone. */
+export async function endRuntimes(bundle: string): Promise<void> {
+  for (let n = 0; n < tries; n++) {
+    const pids = runtimesOf(bundle)
+    if (pids.length === 0) return
+    for (const pid of pids) kill(pid)
+    await sleep(pauseMs)
+  }
+}
+
+/**
+ * Removes the control groups that the spec of a bundle names. Groups with processes are left alone:
+ * they may be those of somebody else, who was given the same path.
+ */
+export async function removeEmptyCgroups(bundle: string): Promise<void> {
+  const path = cgroupPathOf(bundle)
+  if (path === undefined) return
+  const hierarchies = mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+  for (const { mountPoint } of hierarchies) await removeEmpty(join(mountPoint, path))
+}
+
+/** The runtime is told where to log for each bundle, and so are the processes it starts. */
+function runtimesOf(bundle: string): number[] {
+  const log = `--log\0${join(bundle, 'log.json')}\0`
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && commandLine(name).includes(log))
+    .map(Number)
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    // It has ended meanwhile.
+    return ''
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (err) {
+    if (!isErrno(err, 'ESRCH')) throw err
+  }
+}
+
+/** The path, unless it is the name of a systemd unit, or may lead elsewhere. */
+function cgroupPathOf(bundle: string): string | undefined {
+  const spec: { readonly linux?: { readonly cgroupsPath?: unknown } } = JSON.parse(
+    readFileSync(join(bundle, 'config.json'), 'utf8'),
+  )
+  const path = spec.linux?.cgroupsPath
+  if (typeof path !== 'string' || !/^\/[^/]/.test(path)) return undefined
+  return path.split('/').includes('..') ? undefined : path
+}
+
+async function removeEmpty(path: string): Promise<void> {
+  for (let n = 0; n < tries && existsSync(path); n++) {
+    try {
+      rmdirSync(path)
+    } catch (err) {
+      if (!isErrno(err, 'EBUSY', 'ENOENT')) throw err
+      if (processesIn(path) > 0) return
+      // The last process has just ended: the kernel needs a moment.
+      await sleep(pauseMs)
+    }
+  }
+}
+
+function processesIn(path: string): number {
+  try {
+    return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).length
+  } catch (err) {
+    if (!isErrno(err, 'ENOENT')) throw err
+    return 0
+  }
+}
