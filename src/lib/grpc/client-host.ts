@@ -1,12 +1,7 @@
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type IncomingHttpHeaders,
-  type IncomingHttpStatusHeader,
-  type OutgoingHttpHeaders,
-} from 'node:http2'
-
 import { CodedError } from '#lib/errors/errors.ts'
+import type { Http2ClientConnection } from '#lib/http2/client.ts'
+import type { HeaderBlock, HeaderList } from '#lib/http2/header-block.ts'
+import type { Http2Stream, StreamEnd, StreamReceiver } from '#lib/http2/stream.ts'
 import type { CallOptions } from '#lib/rpc/rpc.ts'
 import { type Status, fromStatus } from '#lib/rpc/status.ts'
 
@@ -14,13 +9,67 @@ import { formatTimeout, statusIn, statusOfHttp, statusOfReset } from './headers.
 
 /** What the calls of one connection share. */
 export interface ClientHost {
-  readonly session: ClientHttp2Session
-  readonly authority: string
-  readonly scheme: 'http' | 'https'
-  readonly metadata: Readonly<Record<string, string>>
+  readonly connection: Http2ClientConnection
+  readonly requests: RequestHeaders
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
 }
+
+const none: HeaderList = []
+
+/** The headers of the requests of one connection; those of a method are made once. */
+export class RequestHeaders {
+  readonly #scheme: string
+  readonly #authority: string
+  readonly #metadata: Readonly<Record<string, string>>
+  /** By path, without metadata and with that of the connection. */
+  readonly #bare = new Map<string, HeaderList>()
+  readonly #full = new Map<string, HeaderList>()
+
+  constructor(
+    scheme: 'http' | 'https',
+    authority: string,
+    metadata: Readonly<Record<string, string>>,
+  ) {
+    this.#scheme = scheme
+    this.#authority = authority
+    this.#metadata = metadata
+  }
+
+  /** What every call of a method sends alike, and what this call adds. */
+  of(
+    path: string,
+    { metadata, timeoutMs }: CallOptions,
+  ): { repeated: HeaderList; once: HeaderList } {
+    const timeout = timeoutMs === undefined ? none : ['grpc-timeout', formatTimeout(timeoutMs)]
+    if (!metadata) return { repeated: this.#fullOf(path), once: timeout }
+    const merged = toFields({ ...this.#metadata, ...metadata })
+    return { repeated: this.#bareOf(path), once: [...merged, ...timeout] }
+  }
+
+  #fullOf(path: string): HeaderList {
+    let fields = this.#full.get(path)
+    if (!fields) {
+      fields = [...this.#bareOf(path), ...toFields(this.#metadata)]
+      this.#full.set(path, fields)
+    }
+    return fields
+  }
+
+  #bareOf(path: string): HeaderList {
+    let fields = this.#bare.get(path)
+    if (!fields) {
+      const target = [':scheme', this.#scheme, ':path', path, ':authority', this.#authority]
+      const kind = ['content-type', 'application/grpc', 'te', 'trailers']
+      fields = [':method', 'POST', ...target, ...kind, 'user-agent', 'grpc-wharf']
+      this.#bare.set(path, fields)
+    }
+    return fields
+  }
+}
+
+const toFields = (metadata: Readonly<Record<string, string>>): string[] =>
+  Object.entries(metadata).flatMap(([name, value]) => [name.toLowerCase(), value])
 
 /**
  * Opens the HTTP/2 stream of a call.
@@ -30,24 +79,11 @@ export function openStream(
   host: ClientHost,
   path: string,
   options: CallOptions,
-): ClientHttp2Stream {
-  const headers: OutgoingHttpHeaders = {
-    ':method': 'POST',
-    ':scheme': host.scheme,
-    ':authority': host.authority,
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    'user-agent': 'grpc-wharf',
-    ...host.metadata,
-    ...options.metadata,
-  }
-  if (options.timeoutMs !== undefined) headers['grpc-timeout'] = formatTimeout(options.timeoutMs)
-  try {
-    return host.session.request(headers, { endStream: false })
-  } catch (err) {
-    throw lost(err)
-  }
+  receiver: StreamReceiver,
+): Http2Stream {
+  if (!host.connection.open) throw lost()
+  const { repeated, once } = host.requests.of(path, options)
+  return host.connection.request(repeated, once, receiver)
 }
 
 /** What a call rejects with when its connection has died under it. */
@@ -56,17 +92,17 @@ export const lost = (cause?: unknown): CodedError =>
 
 /** What has come of a response so far. */
 export interface Response {
-  headers?: IncomingHttpHeaders & IncomingHttpStatusHeader
-  trailers?: IncomingHttpHeaders
+  headers?: HeaderBlock
+  trailers?: HeaderBlock
 }
 
 /** How the call ended, once its stream has; undefined is success. */
 export function outcome(
-  host: ClientHost,
-  stream: ClientHttp2Stream,
   response: Response,
+  end: StreamEnd,
+  errorCode: number,
 ): CodedError | undefined {
-  const status = finalStatus(response) ?? resetStatus(host, stream)
+  const status = finalStatus(response) ?? endStatus(end, errorCode)
   if (status === undefined) return lost()
   return status.code === 0 ? undefined : fromStatus(status)
 }
@@ -75,12 +111,12 @@ export function outcome(
 export function finalStatus({ headers, trailers }: Response): Status | undefined {
   const status = (trailers && statusIn(trailers)) ?? (headers && statusIn(headers))
   if (status) return status
-  const http = headers?.[':status']
-  return http !== undefined && http !== 200 ? statusOfHttp(http) : undefined
+  const http = headers?.get(':status') ?? '200'
+  return http === '200' ? undefined : statusOfHttp(Number(http))
 }
 
-function resetStatus(host: ClientHost, stream: ClientHttp2Stream): Status | undefined {
-  if (host.session.destroyed) return undefined
-  if (stream.rstCode !== 0) return statusOfReset(stream.rstCode)
+function endStatus(end: StreamEnd, errorCode: number): Status | undefined {
+  if (end === 'connection lost') return undefined
+  if (end !== 'finished' && errorCode !== 0) return statusOfReset(errorCode)
   return { code: 13, message: 'server closed the stream without sending trailers' }
 }

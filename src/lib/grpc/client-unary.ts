@@ -1,12 +1,13 @@
-import { constants } from 'node:http2'
-
 import { CodedError } from '#lib/errors/errors.ts'
+import type { HeaderBlock } from '#lib/http2/header-block.ts'
+import { ErrorCode } from '#lib/http2/protocol.ts'
+import type { Http2Stream, StreamEnd, StreamReceiver } from '#lib/http2/stream.ts'
 import type { CallOptions } from '#lib/rpc/rpc.ts'
 import { timedOut, toAbortReason } from '#lib/rpc/status.ts'
 import { watch } from '#lib/rpc/watch.ts'
 
-import { type ClientHost, type Response, finalStatus, openStream, outcome } from './client-host.ts'
-import { MessageReader, checkSendable, toFrame } from './messages.ts'
+import { type ClientHost, type Response, openStream, outcome } from './client-host.ts'
+import { MessageReader, checkSendable, wholeMessage, writeMessage } from './messages.ts'
 
 /** One message there, one back. @throws the status of the call. */
 export async function callUnary(
@@ -18,40 +19,72 @@ export async function callUnary(
   if (options.signal?.aborted) throw toAbortReason(options.signal.reason)
   if (options.timeoutMs !== undefined && options.timeoutMs <= 0) throw timedOut()
   checkSendable(request, host.maxSendBytes)
-  const stream = openStream(host, path, options)
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-  const reader = new MessageReader(host.maxReceiveBytes)
-  const response: Response = {}
-  let reply: Uint8Array | undefined
-  const stop = (reason: unknown): void => {
-    reject(reason)
-    stream.close(constants.NGHTTP2_CANCEL)
+  const call = new UnaryCall(host.maxReceiveBytes)
+  call.start(openStream(host, path, options, call), request)
+  if (!options.signal && options.timeoutMs === undefined) return await call.reply
+  using _ = watch(options, (reason) => call.stop(reason))
+  return await call.reply
+}
+
+class UnaryCall implements StreamReceiver {
+  readonly reply: Promise<Uint8Array>
+  readonly #maxBytes: number
+  readonly #resolve: (reply: Uint8Array) => void
+  readonly #reject: (err: unknown) => void
+  readonly #response: Response = {}
+  #stream: Http2Stream | undefined
+  /** Puts a reply together that has not come in one piece. */
+  #reader: MessageReader | undefined
+  #message: Uint8Array | undefined
+
+  constructor(maxBytes: number) {
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    this.reply = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#maxBytes = maxBytes
   }
-  const settle = (): void => {
-    const err = outcome(host, stream, response)
-    if (err) reject(err)
-    else if (reply && !reader.inMessage) resolve(reply)
-    else reject(new CodedError('internal', 'server returned no whole message'))
+
+  start(stream: Http2Stream, request: Uint8Array): void {
+    this.#stream = stream
+    writeMessage(stream, request, true)
   }
-  stream.on('error', () => {})
-  stream.on('response', (headers) => {
-    response.headers = headers
-  })
-  stream.on('trailers', (trailers) => {
-    response.trailers = trailers
-  })
-  stream.on('data', (chunk: Buffer) => {
+
+  stop(reason: unknown): void {
+    this.#reject(reason)
+    this.#stream?.reset(ErrorCode.cancel)
+  }
+
+  onHeaders(block: HeaderBlock): void {
+    this.#response.headers = block
+  }
+
+  onTrailers(block: HeaderBlock): void {
+    this.#response.trailers = block
+  }
+
+  onData(chunk: Buffer, end: boolean): void {
+    if (!end) this.#stream?.credit(chunk.length)
     try {
-      for (const message of reader.push(chunk)) reply = message
+      this.#take(chunk)
     } catch (err) {
-      stop(err)
+      this.stop(err)
     }
-  })
-  stream.on('end', () => {
-    if (finalStatus(response)) settle()
-  })
-  stream.on('close', settle)
-  stream.end(toFrame(request))
-  using _ = watch(options, stop)
-  return await promise
+  }
+
+  onClose(end: StreamEnd, errorCode: number): void {
+    const err = outcome(this.#response, end, errorCode)
+    if (err) this.#reject(err)
+    else if (this.#message && !this.#reader?.inMessage) this.#resolve(this.#message)
+    else this.#reject(new CodedError('internal', 'server returned no whole message'))
+  }
+
+  #take(chunk: Buffer): void {
+    if (!this.#reader && !this.#message) {
+      this.#message = wholeMessage(chunk, this.#maxBytes)
+      if (this.#message) return
+    }
+    this.#reader ??= new MessageReader(this.#maxBytes)
+    for (const message of this.#reader.push(chunk)) this.#message = message
+  }
 }

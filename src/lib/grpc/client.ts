@@ -1,18 +1,17 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
 
 import { once } from 'node:events'
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { type Socket, connect as connectSocket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 
 import { CodedError, describe } from '#lib/errors/errors.ts'
+import { type Http2ClientConnection, openHttp2 } from '#lib/http2/client.ts'
 import { type Caller, createClient } from '#lib/rpc/client.ts'
 import type { CallOptions, Connection, ServiceClient } from '#lib/rpc/rpc.ts'
 
 import { GrpcStream } from './client-stream.ts'
 import { callUnary } from './client-unary.ts'
-import type { ClientHost } from './client-host.ts'
-import { http2Options, windowBytes } from './http2-options.ts'
+import { type ClientHost, RequestHeaders } from './client-host.ts'
 import { defaultMaxBytes } from './messages.ts'
 
 const defaultConnectMs = 10_000
@@ -55,32 +54,24 @@ export async function connectGrpc(
 }
 
 class GrpcConnection implements Connection, Caller {
-  readonly #session: ClientHttp2Session
+  readonly #connection: Http2ClientConnection
   readonly #host: ClientHost
   readonly #closed = new AbortController()
 
   constructor(socket: Socket, authority: string, options: GrpcClientOptions) {
-    let lost: Error | undefined
-    this.#session = connectHttp2(`http://${authority}`, {
-      createConnection: () => socket,
-      ...http2Options,
+    this.#connection = openHttp2(socket, {
+      onClose: (err) => {
+        const message = `connection closed${err ? `: ${err.message}` : ''}`
+        this.#closed.abort(new CodedError('unavailable', message, { cause: err }))
+      },
     })
+    const scheme = options.tls ? 'https' : 'http'
     this.#host = {
-      session: this.#session,
-      authority,
-      scheme: options.tls ? 'https' : 'http',
-      metadata: options.metadata ?? {},
+      connection: this.#connection,
+      requests: new RequestHeaders(scheme, authority, options.metadata ?? {}),
       maxReceiveBytes: options.maxReceiveBytes ?? defaultMaxBytes,
       maxSendBytes: options.maxSendBytes ?? defaultMaxBytes,
     }
-    this.#session.on('error', (err: Error) => {
-      lost = err
-    })
-    this.#session.on('close', () => {
-      const message = `connection closed${lost ? `: ${lost.message}` : ''}`
-      this.#closed.abort(new CodedError('unavailable', message, { cause: lost }))
-    })
-    this.#session.once('connect', () => this.#session.setLocalWindowSize(windowBytes))
   }
 
   get closed(): AbortSignal {
@@ -113,7 +104,7 @@ class GrpcConnection implements Connection, Caller {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.closed.aborted) return
     const closed = once(this.closed, 'abort')
-    this.#session.destroy()
+    this.#connection.destroy()
     await closed
   }
 }

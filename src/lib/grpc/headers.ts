@@ -1,6 +1,6 @@
 /* The header values of gRPC over HTTP/2: deadlines, messages, status, metadata. */
-import { type IncomingHttpHeaders, type OutgoingHttpHeaders, constants } from 'node:http2'
-
+import type { HeaderBlock, HeaderList } from '#lib/http2/header-block.ts'
+import { ErrorCode } from '#lib/http2/protocol.ts'
 import type { Status } from '#lib/rpc/status.ts'
 
 const unitMs: Readonly<Record<string, number>> = {
@@ -57,42 +57,41 @@ export function decodeMessage(value: string): string {
   return Buffer.from(latin, 'latin1').toString()
 }
 
-/** The trailers that end a call. */
-export function toTrailers(status: Status): OutgoingHttpHeaders {
-  if (status.code === 0) return { 'grpc-status': '0' }
-  return { 'grpc-status': String(status.code), 'grpc-message': encodeMessage(status.message) }
-}
+/** The status of a call that failed, as trailers. */
+export const toTrailers = (status: Status): HeaderList => [
+  'grpc-status',
+  String(status.code),
+  'grpc-message',
+  encodeMessage(status.message),
+]
 
 /** The status in trailers, or undefined if they have none. */
-export function statusIn(headers: IncomingHttpHeaders): Status | undefined {
-  const value = headers['grpc-status']
-  if (typeof value !== 'string') return undefined
-  const message = headers['grpc-message']
-  const text = typeof message === 'string' ? decodeMessage(message) : ''
+export function statusIn(headers: HeaderBlock): Status | undefined {
+  const value = headers.get('grpc-status')
+  if (value === undefined) return undefined
+  const text = decodeMessage(headers.get('grpc-message') ?? '')
   return { code: /^\d+$/.test(value) ? Number(value) : 2, message: text }
 }
 
-/** Metadata from the flat list of names and values that Node gives; reserved names left out. */
-export function toMetadata(rawHeaders: readonly string[]): Map<string, string> {
+/** The metadata in headers; reserved names left out, repeated ones joined by `,`. */
+export function toMetadata(headers: HeaderBlock): Map<string, string> {
+  const { fields } = headers
   const metadata = new Map<string, string>()
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]?.toLowerCase() ?? ''
+  for (let at = 0; at < fields.length; at += 2) {
+    const [name = '', value = ''] = [fields[at], fields[at + 1]]
     if (name.startsWith(':') || reserved.has(name)) continue
     const before = metadata.get(name)
-    const value = rawHeaders[i + 1] ?? ''
     metadata.set(name, before === undefined ? value : `${before},${value}`)
   }
   return metadata
 }
 
-const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM, NGHTTP2_ENHANCE_YOUR_CALM } = constants
-
 /** The status of a stream that was reset without one (PROTOCOL-HTTP2.md, "Errors"). */
 export function statusOfReset(rstCode: number): Status {
   const message = `stream terminated by RST_STREAM with error code: ${rstCode}`
-  if (rstCode === NGHTTP2_CANCEL) return { code: 1, message }
-  if (rstCode === NGHTTP2_REFUSED_STREAM) return { code: 14, message }
-  return { code: rstCode === NGHTTP2_ENHANCE_YOUR_CALM ? 8 : 13, message }
+  if (rstCode === ErrorCode.cancel) return { code: 1, message }
+  if (rstCode === ErrorCode.refusedStream) return { code: 14, message }
+  return { code: rstCode === ErrorCode.enhanceYourCalm ? 8 : 13, message }
 }
 
 const httpStatus = new Map([

@@ -8,9 +8,8 @@
  *
  * Only compressed = 0 is spoken here.
  */
-import type { Writable } from 'node:stream'
-
 import { CodedError } from '#lib/errors/errors.ts'
+import type { Http2Stream } from '#lib/http2/stream.ts'
 
 const prefixBytes = 5
 const copiedBelow = 16 * 1024
@@ -36,27 +35,27 @@ export function toFrame(message: Uint8Array): Buffer {
   return frame
 }
 
-/** Writes one message; a large one is not copied. False means that the writer should wait. */
-export function writeMessage(to: Writable, message: Uint8Array): boolean {
-  if (message.length < copiedBelow) return to.write(toFrame(message))
+/**
+ * Writes one message, the last if `end`; a large one is not copied. False means that the writer
+ * should wait.
+ */
+export function writeMessage(to: Http2Stream, message: Uint8Array, end = false): boolean {
+  if (message.length < copiedBelow) return to.sendData(toFrame(message), end)
   const prefix = Buffer.alloc(prefixBytes)
   prefix.writeUInt32BE(message.length, 1)
-  to.cork()
-  to.write(prefix)
-  const more = to.write(message)
-  to.uncork()
-  return more
+  to.sendData(prefix)
+  return to.sendData(message, end)
 }
 
-/** Resolves when `to` takes more, or is gone. */
-export async function drained(to: Writable): Promise<void> {
-  if (to.destroyed) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  to.once('drain', resolve)
-  to.once('close', resolve)
-  await promise
-  to.off('drain', resolve)
-  to.off('close', resolve)
+/**
+ * The message that `chunk` is: it and nothing else. Undefined if it is less or more than one.
+ * @throws as `MessageReader.push`.
+ */
+export function wholeMessage(chunk: Buffer, maxBytes: number): Buffer | undefined {
+  const { length } = chunk
+  if (length < prefixBytes || lengthAt(chunk, 0, maxBytes) !== length - prefixBytes)
+    return undefined
+  return chunk.subarray(prefixBytes)
 }
 
 /** Cuts a body into its messages. A message that came whole is a view of the chunk it came in. */
@@ -87,7 +86,7 @@ export class MessageReader {
     let from = 0
     while (this.#bytes - from >= this.#needed) {
       const all = this.#joined()
-      const end = from + prefixBytes + this.#lengthAt(all, from)
+      const end = from + prefixBytes + lengthAt(all, from, this.#maxBytes)
       if (end > all.length) {
         this.#needed = end - from
         break
@@ -113,16 +112,16 @@ export class MessageReader {
     this.#chunks = rest.length > 0 ? [rest] : []
     this.#bytes = rest.length
   }
+}
 
-  #lengthAt(all: Buffer, from: number): number {
-    if (all[from] !== 0) {
-      throw new CodedError('internal', 'grpc: compressed flag set with identity or empty encoding')
-    }
-    const length = all.readUInt32BE(from + 1)
-    if (length <= this.#maxBytes) return length
-    throw new CodedError(
-      'resource_exhausted',
-      `grpc: received message larger than max (${length} vs. ${this.#maxBytes})`,
-    )
+function lengthAt(bytes: Buffer, from: number, maxBytes: number): number {
+  if (bytes[from] !== 0) {
+    throw new CodedError('internal', 'grpc: compressed flag set with identity or empty encoding')
   }
+  const length = bytes.readUInt32BE(from + 1)
+  if (length <= maxBytes) return length
+  throw new CodedError(
+    'resource_exhausted',
+    `grpc: received message larger than max (${length} vs. ${maxBytes})`,
+  )
 }

@@ -1,5 +1,4 @@
-import { type IncomingHttpHeaders } from 'node:http2'
-
+import type { HeaderBlock } from '#lib/http2/header-block.ts'
 import type { Dispatcher, Endpoint } from '#lib/rpc/dispatch.ts'
 import { type Status, toStatusCode } from '#lib/rpc/status.ts'
 
@@ -15,9 +14,10 @@ export interface Refusal {
 export function refusal(
   dispatcher: Dispatcher,
   endpoint: Endpoint | undefined,
-  headers: IncomingHttpHeaders,
+  headers: HeaderBlock,
 ): Refusal | undefined {
-  const { ':method': verb = '', ':path': path = '', 'content-type': type = '' } = headers
+  const verb = headers.get(':method') ?? ''
+  const type = headers.get('content-type') ?? ''
   if (verb !== 'POST') {
     return refuse(
       405,
@@ -27,14 +27,15 @@ export function refusal(
   }
   if (!isGrpc(type))
     return refuse(415, 'invalid_argument', `invalid gRPC request content-type "${type}"`)
-  const timeout = headers['grpc-timeout']
-  if (typeof timeout === 'string' && parseTimeout(timeout) === undefined) {
+  const timeout = headers.get('grpc-timeout')
+  if (timeout !== undefined && parseTimeout(timeout) === undefined) {
     return refuse(400, 'internal', `malformed grpc-timeout: "${timeout}"`)
   }
-  if (!endpoint) return refuse(200, 'unimplemented', unknownMethod(dispatcher, path))
-  const encoding = headers['grpc-encoding']
+  if (!endpoint)
+    return refuse(200, 'unimplemented', unknownMethod(dispatcher, headers.get(':path') ?? ''))
+  const encoding = headers.get('grpc-encoding')
   if (encoding !== undefined && encoding !== 'identity') {
-    const message = `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`
+    const message = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`
     return refuse(200, 'unimplemented', message)
   }
   return undefined

@@ -1,21 +1,16 @@
 import { once } from 'node:events'
-import {
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-  type IncomingHttpHeaders,
-  performServerHandshake,
-} from 'node:http2'
 import { type Server, type Socket, createServer } from 'node:net'
 import { type TlsOptions, createServer as createTlsServer } from 'node:tls'
 
+import { type Http2ServerConnection, acceptHttp2 } from '#lib/http2/server.ts'
 import { type DispatchOptions, type Dispatcher, createDispatcher } from '#lib/rpc/dispatch.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
 import type { ServerCall } from '#lib/rpc/server-call.ts'
 import { canceledCall } from '#lib/rpc/status.ts'
 import { within } from '#lib/rpc/within.ts'
 
-import { http2Options, windowBytes } from './http2-options.ts'
 import { defaultMaxBytes } from './messages.ts'
+import { Router } from './router.ts'
 import { type StreamHost, serveStream } from './server-stream.ts'
 
 const defaultStopMs = 10_000
@@ -57,9 +52,9 @@ export async function listenGrpc<C>(
 ): Promise<GrpcServer> {
   const listener =
     'path' in address || !address.tls
-      ? createServer()
-      : createTlsServer({ ...address.tls, ALPNProtocols: ['h2'] })
-  const server = new Http2Server(listener, createDispatcher(options), options)
+      ? createServer({ noDelay: true })
+      : createTlsServer({ ...address.tls, noDelay: true, ALPNProtocols: ['h2'] })
+  const server = new ListeningServer(listener, createDispatcher(options), options)
   listener.listen('path' in address ? { path: address.path } : address)
   await once(listener, 'listening')
   // From now on it is an `accept` that failed, EMFILE for one; without a listener it would be fatal.
@@ -70,11 +65,13 @@ export async function listenGrpc<C>(
 type TransportOptions = Omit<GrpcServerOptions<never>, keyof DispatchOptions<never>> &
   Pick<GrpcServerOptions<never>, 'maxReceiveBytes' | 'maxSendBytes'>
 
-class Http2Server implements GrpcServer {
+class ListeningServer implements GrpcServer {
   readonly #listener: Server
   readonly #options: TransportOptions
   readonly #dispatcher: Dispatcher
-  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #router: Router
+  /** Each with the promise of its end. */
+  readonly #connections = new Map<Http2ServerConnection, Promise<void>>()
   readonly #calls = new Set<ServerCall>()
   #stopped: Promise<void> | undefined
 
@@ -82,6 +79,7 @@ class Http2Server implements GrpcServer {
     this.#listener = listener
     this.#options = options
     this.#dispatcher = dispatcher
+    this.#router = new Router(dispatcher)
     const secure = 'addContext' in listener
     listener.on(secure ? 'secureConnection' : 'connection', (socket: Socket) =>
       this.#accept(socket),
@@ -103,54 +101,38 @@ class Http2Server implements GrpcServer {
   }
 
   #accept(socket: Socket): void {
-    socket.on('error', () => socket.destroy())
     const host: StreamHost = {
       dispatcher: this.#dispatcher,
+      router: this.#router,
       peer: this.#options.peerOf?.(socket),
       maxReceiveBytes: this.#options.maxReceiveBytes ?? defaultMaxBytes,
       maxSendBytes: this.#options.maxSendBytes ?? defaultMaxBytes,
       calls: this.#calls,
     }
-    const session = performServerHandshake(socket, http2Options)
-    this.#sessions.add(session)
-    session.on('error', (err) => {
-      this.#options.onConnectionError?.(err)
-      session.destroy()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const connection = acceptHttp2(socket, {
+      onStream: (stream, headers) => serveStream(host, stream, headers),
+      onClose: (err) => {
+        this.#connections.delete(connection)
+        if (err) this.#options.onConnectionError?.(err)
+        resolve()
+      },
     })
-    session.on('close', () => this.#sessions.delete(session))
-    session.on('stream', (...args: StreamArguments) => {
-      const [stream, headers, , rawHeaders] = args
-      serveStream(host, stream, headers, rawHeaders)
-    })
-    session.setLocalWindowSize(windowBytes)
+    this.#connections.set(connection, promise)
   }
 
   async #stop(): Promise<void> {
     const closed = once(this.#listener, 'close')
     this.#listener.close()
-    const sessions = [...this.#sessions]
-    const ended = Promise.all(sessions.map((session) => ending(session)))
+    const connections = [...this.#connections.keys()]
+    const ended = Promise.all(this.#connections.values())
+    for (const connection of connections) connection.shutdown()
     if (!(await within(ended, this.#options.stopMs ?? defaultStopMs))) {
       for (const call of this.#calls) call.abort(canceledCall(new Error('server is stopping')))
       await within(ended, afterAbortMs)
-      for (const session of sessions) session.destroy()
+      for (const connection of connections) connection.destroy()
       await ended
     }
     await closed
   }
-}
-
-type StreamArguments = [
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  flags: number,
-  rawHeaders: string[],
-]
-
-/** Sends GOAWAY and resolves when the last stream of the session has ended. */
-async function ending(session: ServerHttp2Session): Promise<void> {
-  if (session.destroyed) return
-  const closed = once(session, 'close')
-  session.close()
-  await closed
 }

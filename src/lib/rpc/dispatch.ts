@@ -34,10 +34,12 @@ export interface Dispatcher {
   /** Whether the service is known, whatever its methods. */
   hasService(typeName: string): boolean
   /**
-   * Runs a unary call, with no detour through async iterables: most calls are unary.
-   * @throws whatever the method throws, or `internal` for bytes that do not decode.
+   * Runs a unary call, with no detour through async iterables, nor through promises if the method
+   * answers without: most calls are unary.
+   * @throws whatever the method throws, or `internal` for bytes that do not decode; some of it as
+   *   a rejection.
    */
-  unary(endpoint: Endpoint, call: Call, request: Uint8Array): Promise<Uint8Array>
+  unary(endpoint: Endpoint, call: Call, request: Uint8Array): Uint8Array | Promise<Uint8Array>
   /** Runs a client-streaming call. @throws as `unary` does. */
   collect(endpoint: Endpoint, call: Call, requests: AsyncIterable<Uint8Array>): Promise<Uint8Array>
   /** Runs a call that answers a stream: `requests` are bytes (server streaming) or many (bidi). */
@@ -77,9 +79,11 @@ class ServiceDispatcher<C> implements Dispatcher {
     return this.#services.has(typeName)
   }
 
-  async unary(endpoint: Endpoint, call: Call, request: Uint8Array): Promise<Uint8Array> {
-    const input = decode(endpoint.method.input, request, call)
-    return encode(endpoint.method.output, await this.#invoke(endpoint, call, input), call)
+  unary(endpoint: Endpoint, call: Call, request: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const { input, output } = endpoint.method
+    const reply = this.#invoke(endpoint, call, decode(input, request, call))
+    if (!(reply instanceof Promise)) return encode(output, reply, call)
+    return reply.then((message: unknown) => encode(output, message, call))
   }
 
   async collect(
