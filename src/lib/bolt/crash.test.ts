@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { afterKill, afterPowerCut, type FileStep, MemoryFile } from '#testing/memory-file.ts'
 import { random } from '#testing/random.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 import type { Bucket, Database, ReadBucket } from './database.ts'
 import { openFile } from './open.ts'
@@ -83,12 +84,11 @@ async function check(bytes: Buffer, states: readonly State[]): Promise<void> {
   assert.equal(db.view(stateOf), state)
 }
 
-const seeds = Number(process.env['SOAK'] ?? 2)
-
 for (const faulty of [false, true]) {
-  for (let seed = 1; seed <= seeds; seed++) {
-    const what = faulty ? 'failing disk' : 'sound disk'
-    test(`a cut at any step leaves what was acknowledged (${what}, seed ${seed})`, async () => {
+  const what = faulty ? 'failing disk' : 'sound disk'
+  const title = `a cut at any step leaves what was acknowledged (${what})`
+  test(title, { timeout: soakMs(120_000) }, async () => {
+    await soak(`bolt-crash, ${what}`, 2, async ({ seed, count }) => {
       const history = await record(seed, faulty)
       const rand = random(seed)
       for (let cut = 0; cut <= history.steps.length; cut++) {
@@ -96,7 +96,8 @@ for (const faulty of [false, true]) {
         const states = allowed(history, cut)
         await check(afterPowerCut(steps, rand), states)
         await check(afterKill(steps), states)
+        count('cuts', 2)
       }
     })
-  }
+  })
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { CodedError } from '#lib/errors/errors.ts'
 import { afterKill, MemoryFile } from '#testing/memory-file.ts'
-import { random } from '#testing/random.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 import type { ReadBucket } from './database.ts'
 import { openFile } from './open.ts'
@@ -39,10 +39,9 @@ async function useAll(image: Buffer): Promise<void> {
   })
 }
 
-test('damaged bytes give an error with a class, or are not noticed', async () => {
+test('damaged bytes give an error or are not noticed', { timeout: soakMs(120_000) }, async () => {
   const image = await sample()
-  const rand = random(7)
-  for (let round = 0; round < Number(process.env['SOAK'] ?? 300); round++) {
+  await soak('bolt-damage', 300, async ({ below: rand }) => {
     const damaged = Buffer.from(image)
     for (let n = rand(8); n >= 0; n--) {
       const page = rand(image.length / 4096) * 4096
@@ -51,7 +50,7 @@ test('damaged bytes give an error with a class, or are not noticed', async () =>
     await useAll(damaged).catch((err: unknown) => {
       assert.ok(err instanceof CodedError, String(err instanceof Error ? err.stack : err))
     })
-  }
+  })
 })
 
 test('a database survives the loss of either meta page', async () => {

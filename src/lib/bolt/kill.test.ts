@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 
+import { soak, soakMs } from '#testing/soak.ts'
+
 import type { Bucket, ReadBucket } from './database.ts'
 import { openDatabase } from './open.ts'
 
@@ -68,13 +70,11 @@ async function runAndKill(path: string, lines: number): Promise<Map<string, numb
 }
 
 function defineTest(): void {
-  const rounds = Number(process.env['SOAK'] ?? 20)
-
-  test(`nothing acknowledged is lost by kill -9 (${rounds} times)`, async () => {
+  test('nothing acknowledged is lost by kill -9', { timeout: soakMs(120_000) }, async () => {
     using dir = mkdtempDisposableSync(join(tmpdir(), 'bolt-kill-'))
     const path = join(dir.path, 'db')
-    for (let round = 0; round < rounds; round++) {
-      const acked = await runAndKill(path, 1 + ((round * 37) % 400))
+    await soak('bolt-kill', 20, async ({ below, count }) => {
+      const acked = await runAndKill(path, 1 + below(400))
       await using db = await openDatabase(path)
       db.view((tx) => {
         for (const [name, n] of acked) {
@@ -84,6 +84,7 @@ function defineTest(): void {
         }
       })
       await db.update((tx) => tx.createBucketIfNotExists('after'))
-    }
+      count('killed writer')
+    })
   })
 }

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { random } from '#testing/random.ts'
+import type { random } from '#testing/random.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 import type { Bucket, ReadBucket } from './database.ts'
 import { openDatabase } from './open.ts'
@@ -93,13 +94,10 @@ const sorted = (model: Model): Model => ({
   ),
 })
 
-const histories = Number(process.env['SOAK'] ?? 4)
-
-for (let seed = 1; seed <= histories; seed++) {
-  test(`a random history leaves what a plain map holds (seed ${seed})`, async () => {
+test('a random history leaves what a plain map holds', { timeout: soakMs(120_000) }, async () => {
+  await soak('bolt-model', 4, async ({ below: rand }) => {
     const dir = mkdtempSync(join(tmpdir(), 'bolt-'))
     const path = join(dir, 'db')
-    const rand = random(seed)
     let model = emptyModel()
     try {
       for (let round = 0; round < 5; round++) {
@@ -125,4 +123,4 @@ for (let seed = 1; seed <= histories; seed++) {
       rmSync(dir, { recursive: true, force: true })
     }
   })
-}
+})

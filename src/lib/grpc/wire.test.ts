@@ -19,6 +19,7 @@ import { type Call, implement } from '#lib/rpc/rpc.ts'
 import { fuzzServer } from '#lib/rpc/suite/fuzz.ts'
 import { Test, text, textOf, texts } from '#lib/rpc/suite/service.ts'
 import { type Impl, echo } from '#lib/rpc/suite/serving.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 import { connectGrpc } from './client.ts'
 import { decodeMessage, encodeMessage, formatTimeout, parseTimeout } from './headers.ts'
@@ -79,7 +80,7 @@ const call = {
 }
 const packed = Buffer.from([0x0a, 1, 0x61])
 
-suite('the gRPC server and what a stranger may send', { timeout: 30_000 }, () => {
+suite('the gRPC server and what a stranger may send', { timeout: soakMs(60_000) }, () => {
   const refused: readonly [string, OutgoingHttpHeaders, Buffer, number, string, string][] = [
     [
       'another content type',
@@ -237,9 +238,13 @@ suite('the gRPC server and what a stranger may send', { timeout: 30_000 }, () =>
     assert.equal((await promise).toString(), '12345678')
   })
 
-  test('damaged bytes do not bring it down', { timeout: 60_000 }, async () => {
+  test('damaged bytes do not bring it down', { timeout: soakMs(60_000) }, async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'grpc-'))
-    await fuzzServer({ seed: 20260822, rounds: 300, dir: dir.path, listen, connect: connectGrpc })
+    await soak('grpc-damage', 1, async ({ seed, count }) => {
+      const rounds = 300
+      await fuzzServer({ seed, rounds, dir: dir.path, listen, connect: connectGrpc })
+      count('damaged connections', rounds)
+    })
   })
 })
 

@@ -12,6 +12,7 @@ import { fuzzServer } from '#lib/rpc/suite/fuzz.ts'
 import { seeded } from '#lib/rpc/suite/mutate.ts'
 import { Test, allTexts, silence, text, textOf, texts } from '#lib/rpc/suite/service.ts'
 import { type Impl, echo } from '#lib/rpc/suite/serving.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 import { connectTtrpc } from './client.ts'
 import { decodeRequest, decodeResponse, encodeRequest, encodeResponse } from './envelope.ts'
@@ -60,7 +61,7 @@ const request = (method: string, payload?: Uint8Array): Uint8Array =>
   encodeRequest({ service: 'wharf.test.v1.Test', method, payload, metadata })
 const packed = Buffer.from([0x0a, 1, 0x61])
 
-suite('the ttrpc server and what a stranger may send', { timeout: 30_000 }, () => {
+suite('the ttrpc server and what a stranger may send', { timeout: soakMs(60_000) }, () => {
   const refused: readonly [string, Buffer, number, number, string][] = [
     [
       'an even stream',
@@ -206,9 +207,13 @@ suite('the ttrpc server and what a stranger may send', { timeout: 30_000 }, () =
     await once(listener, 'close')
   })
 
-  test('damaged bytes do not bring it down', { timeout: 60_000 }, async () => {
+  test('damaged bytes do not bring it down', { timeout: soakMs(60_000) }, async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'ttrpc-'))
-    await fuzzServer({ seed: 20260822, rounds: 500, dir: dir.path, listen, connect: connectTtrpc })
+    await soak('ttrpc-damage', 1, async ({ seed, count }) => {
+      const rounds = 500
+      await fuzzServer({ seed, rounds, dir: dir.path, listen, connect: connectTtrpc })
+      count('damaged connections', rounds)
+    })
   })
 })
 
