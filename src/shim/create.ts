@@ -56,7 +56,7 @@ export async function createContainer(
   )
   await runCreate(runc, { id, bundle, options, streams, signal })
   undo.defer(async () => await runc.delete(id, { force: true }))
-  await streams.handedOver(signal)
+  await streams.handedOver()
   const pid = readPid(initPidFile(bundle))
   if (pid === 0) throw new Error('failed to retrieve OCI runtime container pid')
   undo.move()
@@ -113,12 +113,11 @@ async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
       noPivotRoot: options.noPivotRoot,
       noNewKeyring: options.noNewKeyring,
       stdio: streams.fds,
-      signal,
     })
   } catch (err) {
     const error = runtimeError('OCI runtime create failed', runc.log, err)
-    // Killed in the middle, it may have left something; refused, it has not, and an older container
-    // may have the name.
+    // What nobody wants any more is removed; refused, it has left nothing, and an older container may
+    // have the name.
     if (signal.aborted) await runc.delete(id, { force: true }).catch(() => {})
     throw error
   }

@@ -75,7 +75,7 @@ export class ExecProcess implements TaskProcess {
     if (this.#status !== 'created') throw refuse('start', this.#status)
     this.#asked = true
     try {
-      this.#pid = await this.#run(signal)
+      this.#pid = await this.#run()
     } catch (err) {
       this.#settle({ status: neverStarted, at: new Date() })
       throw err
@@ -84,7 +84,7 @@ export class ExecProcess implements TaskProcess {
     onStarted()
   }
 
-  async #run(signal: AbortSignal): Promise<number> {
+  async #run(): Promise<number> {
     const { containerId, execId, bundle, owner, runc, spec, stdio } = this.#options
     using undo = new DisposableStack()
     const streams = undo.use(await openStdio(stdio, owner))
@@ -93,17 +93,19 @@ export class ExecProcess implements TaskProcess {
     writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })
     try {
       const { fds, consoleSocket } = streams
-      const options = { process: processFile, pidFile, consoleSocket, stdio: fds, signal }
+      const options = { process: processFile, pidFile, consoleSocket, stdio: fds }
       await runc.exec(containerId, options)
     } catch (err) {
       throw runtimeError('OCI runtime exec failed', runc.log, err)
     } finally {
       rmSync(processFile, { force: true })
     }
-    await streams.handedOver(signal)
+    const pid = readPid(pidFile)
+    undo.defer(() => killIfAny(pid))
+    await streams.handedOver()
     this.#streams = streams
     undo.move()
-    return readPid(pidFile)
+    return pid
   }
 
   async kill(signal: number): Promise<void> {
@@ -151,6 +153,14 @@ export class ExecProcess implements TaskProcess {
     this.#streams?.[Symbol.dispose]()
     rmSync(execPidFile(this.#options.bundle, this.execId), { force: true })
     this.#status = 'deleted'
+  }
+}
+
+function killIfAny(pid: number): void {
+  try {
+    if (pid > 0) process.kill(pid, 'SIGKILL')
+  } catch (err) {
+    if (!isErrno(err, 'ESRCH')) throw err
   }
 }
 

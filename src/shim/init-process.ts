@@ -64,7 +64,7 @@ export class InitProcess implements TaskProcess {
     using _ = await this.#mutex.lock({ signal })
     if (this.#status !== 'created') throw refuse('start', this.#status)
     try {
-      await this.#runc.start(this.#id, { signal })
+      await this.#runc.start(this.#id)
     } catch (err) {
       throw runtimeError('OCI runtime start failed', this.#runc.log, err)
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, suite, test } from 'node:test'
 
@@ -172,6 +172,30 @@ suite('tasks of a shim host', () => {
     await tasks.create(other.request)
     await fails(tasks.create(other.request), 'already_exists', /other/)
     await fails(tasks.checkpoint({ id: 'other' }), 'unimplemented', /does not make checkpoints/)
+  })
+
+  check('a caller who leaves in the middle leaves a state that is true', async (shim) => {
+    const bundle = await shim.bundle('l', ['sleep', '1000'])
+    const tasks = await shim.connect(bundle)
+    for (const ms of [1, 5, 10, 20, 30, 40]) {
+      await tasks.create(bundle.request, { timeoutMs: ms }).catch(() => {})
+      // It may have been made just when the caller left.
+      await shim.gone(tasks, 'l')
+    }
+    for (const ms of [1, 3, 6, 9, 12]) {
+      const { pid } = await tasks.create(bundle.request)
+      await tasks.start({ id: 'l' }, { timeoutMs: ms }).catch(() => {})
+      // Waits for the start that may still be under way.
+      await tasks.kill({ id: 'l', signal: 0 }).catch(() => {})
+      const { status } = await tasks.state({ id: 'l' })
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      assert.equal(status === Status.RUNNING, command.startsWith('sleep'), `${ms} ms`)
+      await tasks.kill({ id: 'l', signal: 9 })
+      await tasks.wait({ id: 'l' })
+      await tasks.delete({ id: 'l' })
+    }
+    const { shimPid } = await tasks.connect({ id: '' })
+    await shim.until(() => shim.childrenOf(shimPid).length === 0)
   })
 
   check('a failed mount leaves nothing mounted', async (shim) => {

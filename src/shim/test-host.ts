@@ -178,6 +178,17 @@ export class ShimFixture implements AsyncDisposable {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
   }
 
+  /** Removes a container that may be there, or is just being made or undone. */
+  async gone(tasks: TaskClient, id: string): Promise<void> {
+    const bundle = { id, bundle: '/no/such/bundle', rootfs: [] }
+    for (;;) {
+      const refused = await tasks.create(bundle).catch((err: unknown) => codeOf(err))
+      if (refused !== 'already_exists') return
+      await tasks.delete({ id }).catch(() => {})
+      await sleep(10)
+    }
+  }
+
   /** The exits that were told so far. */
   exits(): readonly TaskExit[] {
     return this.events

@@ -23,6 +23,7 @@ export interface CreateOptions {
   readonly noPivotRoot: boolean
   readonly noNewKeyring: boolean
   readonly stdio?: StdioFds | undefined
+  /** Kills the runtime; without it a command has ten minutes. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -32,17 +33,16 @@ export interface ExecOptions {
   readonly pidFile: string
   readonly consoleSocket?: string | undefined
   readonly stdio?: StdioFds | undefined
-  readonly signal?: AbortSignal | undefined
 }
 
-interface Abortable {
-  readonly signal?: AbortSignal | undefined
-}
+/** How long a command may take, ms: hooks of the container run in it. */
+const commandMs = 600_000
 
 /**
  * An OCI runtime with runc's command line: runc, crun, youki.
  *
- * Every command runs as a process of its own, and throws a `CommandError` when that fails.
+ * Every command runs as a process of its own, and throws a `CommandError` when that fails. It had
+ * better not be killed in the middle: it would leave processes that nobody knows.
  */
 export class Runc {
   readonly #options: RuncOptions
@@ -64,8 +64,8 @@ export class Runc {
     await this.#run(['create', ...args, id], options)
   }
 
-  async start(id: string, options: Abortable = {}): Promise<void> {
-    await this.#run(['start', id], options)
+  async start(id: string): Promise<void> {
+    await this.#run(['start', id])
   }
 
   async exec(id: string, options: ExecOptions): Promise<void> {
@@ -105,7 +105,8 @@ export class Runc {
     const { binary, root, log, systemdCgroup } = this.#options
     const args = ['--root', root, '--log', log, '--log-format', 'json']
     if (systemdCgroup) args.push('--systemd-cgroup')
-    return await run(binary, [...args, ...command], options)
+    const signal = AbortSignal.timeout(commandMs)
+    return await run(binary, [...args, ...command], { signal, ...options })
   }
 }
 

@@ -34,7 +34,7 @@ export interface ProcessStdio extends Disposable {
   /** Where the runtime shall send the terminal. */
   readonly consoleSocket?: string | undefined
   /** The runtime has what it needs: our copies are closed, a terminal is received and served. */
-  handedOver(signal: AbortSignal): Promise<void>
+  handedOver(): Promise<void>
   /** No more input but what clients still write: the end of it, as soon as they close. */
   closeStdin(): void
   /** The terminal, if there is one, has this size now. */

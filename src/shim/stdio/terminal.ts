@@ -43,9 +43,8 @@ export class TerminalStdio implements ProcessStdio {
     return this.#socket.path
   }
 
-  async handedOver(signal: AbortSignal): Promise<void> {
-    const accepting = AbortSignal.any([signal, AbortSignal.timeout(acceptMs)])
-    const master = await this.#socket.accept(accepting)
+  async handedOver(): Promise<void> {
+    const master = await this.#socket.accept(AbortSignal.timeout(acceptMs))
     setNonblock(master, true)
     const { stdin, stdout } = this.#paths
     const to = stdout === '' ? undefined : openOutput(stdout, { nonblock: true })
