@@ -5,12 +5,13 @@ import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
+import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
-import { grpcServerPlugin } from '#plugins/server/grpc/plugin.ts'
-import { ttrpcServerPlugin } from '#plugins/server/ttrpc/plugin.ts'
+import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
+import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
 export const builtins: readonly Plugin[] = [
@@ -18,12 +19,13 @@ export const builtins: readonly Plugin[] = [
   overlayPlugin,
   nativePlugin,
   exchangePlugin,
+  deprecationsPlugin,
   metadataPlugin,
   walkingPlugin,
   gcPlugin,
   leasesPlugin,
   taskPlugin,
   ...servicePlugins,
-  grpcServerPlugin,
-  ttrpcServerPlugin,
+  grpcPrometheusPlugin,
+  ...serverPlugins,
 ]

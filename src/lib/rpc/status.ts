@@ -50,6 +50,16 @@ export function toStatus(err: unknown): Status {
   return { code: toStatusCode(abortCode(err) ?? 'unknown'), message: text(err) }
 }
 
+/** As gRPC's own documents and metrics write it: `OK`, `NotFound`. */
+export const statusName = (number: number): string => {
+  const code = codes[number] ?? 'unknown'
+  if (code === 'ok') return 'OK'
+  return code.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** Every status number there is. */
+export const statusNumbers: readonly number[] = codes.map((_, number) => number)
+
 /** The error a client throws for a status that is not success; the message is kept verbatim. */
 export const fromStatus = (status: Status): CodedError =>
   new CodedError(fromStatusCode(status.code), status.message)

@@ -15,11 +15,11 @@ import { introspectionServicePlugin } from './introspection/service.ts'
 import { leasesApiPlugin } from './leases/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
+import { notBuiltPlugins } from './not-built/plugins.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
 import { tasksServicePlugin } from './tasks/service.ts'
-import { unimplementedApiPlugin } from './unimplemented/grpc.ts'
 import { versionApiPlugin } from './version/grpc.ts'
 
 /** Every service, and every API that translates one for clients. */
@@ -44,5 +44,5 @@ export const servicePlugins: readonly Plugin[] = [
   snapshotsApiPlugin,
   tasksApiPlugin,
   versionApiPlugin,
-  unimplementedApiPlugin,
+  ...notBuiltPlugins,
 ]

@@ -6,11 +6,21 @@ import { Streaming } from '#gen/services/streaming_pb.ts'
 import { Transfer } from '#gen/services/transfer_pb.ts'
 import { unimplemented } from '#lib/errors/errors.ts'
 import type { RegisteredService } from '#lib/rpc/rpc.ts'
-import { definePlugin } from '#plugin/plugin.ts'
-import { ApiPlugin, type RpcContext } from '#plugins/types.ts'
+
+/** What containerd serves; a daemon without one of them says so, method by method. */
+const expected: readonly DescService[] = [Mounts, Controller, Store, Streaming, Transfer]
+
+/** `services`, and refusals for those a client of containerd expects and nobody here serves. */
+export function complete<C>(
+  services: readonly RegisteredService<C>[],
+): readonly RegisteredService<C>[] {
+  const served = new Set(services.map(({ service }) => service.typeName))
+  const missing = expected.filter(({ typeName }) => !served.has(typeName))
+  return [...services, ...missing.map((service) => refuse<C>(service))]
+}
 
 /** A service whose every method says that it is not built yet. */
-function refuse(service: DescService): RegisteredService<RpcContext> {
+function refuse<C>(service: DescService): RegisteredService<C> {
   const refusal = (method: string) => (): never => {
     throw unimplemented(`${service.typeName}/${method} is not built yet in wharf`)
   }
@@ -19,14 +29,3 @@ function refuse(service: DescService): RegisteredService<RpcContext> {
     impl: Object.fromEntries(service.methods.map((m) => [m.localName, refusal(m.name)])),
   }
 }
-
-/** What containerd serves and wharf does not yet. */
-export const unimplementedApis = (): RegisteredService<RpcContext>[] =>
-  [Mounts, Controller, Store, Streaming, Transfer].map(refuse)
-
-/** Answers for the services that have no plugin of their own yet. */
-export const unimplementedApiPlugin = definePlugin({
-  type: ApiPlugin,
-  id: 'unimplemented',
-  init: () => ({ grpc: unimplementedApis() }),
-})

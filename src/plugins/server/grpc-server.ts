@@ -1,0 +1,83 @@
+import type { Logger } from '#core/context.ts'
+import type { GrpcServerOptions } from '#lib/grpc/server.ts'
+import type { Interceptor, RegisteredService } from '#lib/rpc/rpc.ts'
+import { type Daemon, each } from '#plugin/plugin.ts'
+import {
+  ApiPlugin,
+  type ApiService,
+  AuditPlugin,
+  type CallObserver,
+  MetricsPlugin,
+  type RpcContext,
+} from '#plugins/types.ts'
+import { contextOf } from '#proxy/headers.ts'
+
+import { complete } from './not-built.ts'
+
+/** What a gRPC server needs of other plugins: what it serves, and who looks on. */
+export const grpcRequires = {
+  apis: each(ApiPlugin),
+  metrics: each(MetricsPlugin),
+  audit: each(AuditPlugin),
+} as const
+
+/** Those plugins, when they run. */
+export interface GrpcParts {
+  readonly apis: ReadonlyMap<string, ApiService>
+  readonly metrics: ReadonlyMap<string, CallObserver>
+  readonly audit: ReadonlyMap<string, CallObserver>
+}
+
+/**
+ * Looks whether what is meant to record calls does.
+ *
+ * @throws what is wrong with it: then nobody is served, as nobody would be recorded.
+ */
+export function requireAudit(daemon: Daemon): void {
+  const audit = daemon.plugins().find(({ plugin }) => plugin.type === AuditPlugin)
+  if (audit?.state !== 'failed') return
+  throw new Error('calls are to be recorded, and cannot be', { cause: audit.error })
+}
+
+/** What one gRPC server has for itself. */
+export interface GrpcSettings {
+  readonly log: Logger
+  /** In bytes; 0 for 16 MiB. */
+  readonly maxRecvMessageSize: number
+  readonly maxSendMessageSize: number
+  /** Decides which calls reach their methods; inside those that observe. */
+  readonly guard?: Interceptor<RpcContext>
+}
+
+/** How long a stop waits for the calls in flight before it aborts them, in ms. */
+const stopMs = 5000
+
+/** The options of a gRPC server that serves everything the daemon has. */
+export function grpcOptions(
+  parts: GrpcParts,
+  settings: GrpcSettings,
+): GrpcServerOptions<RpcContext> {
+  const { log, maxRecvMessageSize, maxSendMessageSize, guard } = settings
+  const services = complete([...parts.apis.values()].flatMap((api) => api.grpc ?? []))
+  return {
+    services,
+    context: (call) => contextOf(call, log),
+    interceptors: [...observing(parts, services), ...(guard ? [guard] : [])],
+    onUnknownError: (err, call) => {
+      log.debug('call failed', { method: call.method.name, error: err })
+    },
+    onConnectionError: (err) => log.debug('connection failed', { error: err }),
+    stopMs,
+    ...(maxRecvMessageSize > 0 ? { maxReceiveBytes: maxRecvMessageSize } : {}),
+    ...(maxSendMessageSize > 0 ? { maxSendBytes: maxSendMessageSize } : {}),
+  }
+}
+
+function observing(
+  { metrics, audit }: GrpcParts,
+  services: readonly RegisteredService<RpcContext>[],
+): readonly Interceptor<RpcContext>[] {
+  const observers = [...metrics.values(), ...audit.values()]
+  for (const observer of observers) observer.serves?.(services)
+  return observers.map(({ interceptor }) => interceptor)
+}
