@@ -1,17 +1,27 @@
 import { chmod, mkdir } from 'node:fs/promises'
 
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 
-/** Makes the daemon's directories with containerd's modes, and tightens those that are looser. */
-export async function makeDirectories(config: Config): Promise<void> {
-  await make(config.root, 0o700)
-  await make(config.state, 0o711)
-  if (config.temp === '') return
-  await make(config.temp, 0o700)
-  process.env['TMPDIR'] = config.temp
+/**
+ * Makes the daemon's directories with containerd's modes, and tightens those that are looser: earlier
+ * releases made them so. Containers of remapped users must be able to pass through `state`.
+ *
+ * Source: upstream `CreateTopLevelDirectories`.
+ */
+export async function makeDirectories({ root, state, temp }: Config): Promise<void> {
+  await make(root, 0o700)
+  await make(state, 0o711)
+  if (temp === '') return
+  await make(temp, 0o700)
+  process.env['TMPDIR'] = temp
 }
 
 async function make(path: string, mode: number): Promise<void> {
   await mkdir(path, { recursive: true, mode })
-  await chmod(path, mode)
+  try {
+    await chmod(path, mode)
+  } catch (err) {
+    // In a user namespace the directory may be of somebody else, whose business its mode is.
+    if (!(err instanceof Error && 'code' in err && err.code === 'EPERM')) throw err
+  }
 }

@@ -2,18 +2,24 @@ import { parseArgs } from 'node:util'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
 
-import type { Overrides } from './config.ts'
-import { defaultConfigPath } from './defaults.ts'
+import type { Overrides } from './config/config.ts'
+import { defaultConfigPath } from './config/default.ts'
 
 /** What the command line asks for. */
 export interface Flags {
-  readonly config: string
+  /** The config file; undefined for the default one, which may be absent. */
+  readonly config: string | undefined
   readonly overrides: Overrides
+  /** The command and its arguments; empty to run the daemon. */
+  readonly words: readonly string[]
+  /** For `publish`. */
+  readonly topic: string
+  readonly namespace: string
   readonly help: boolean
   readonly version: boolean
 }
 
-export const usage = `usage: wharfd [flags]
+export const usage = `usage: wharfd [flags] [command]
 
 The wharf container runtime daemon: containerd's API, config and storage.
 
@@ -24,13 +30,23 @@ The wharf container runtime daemon: containerd's API, config and storage.
       --state DIR          where data lives that a reboot may remove
   -v, --version            print the version
   -h, --help               print this
+
+Without a command it serves. Commands:
+
+  config default           print the default configuration
+  config dump              print the configuration with its imports and all defaults
+  config migrate           the same: a configuration of the latest version
+  config check FILE        tell what is wrong in a file; an unknown key is an error
+  config explain KEY       tell what a key means, its value, and where that is from
+  publish                  publish the event on standard input (--topic, --namespace)
+  oci-hook                 not built yet
+
+SIGHUP reads the configuration again, SIGTERM stops the daemon; containers go on.
 `
 
-/** Reads the command line. @throws `invalid_argument` for a flag or word that is not known. */
+/** Reads the command line. @throws `invalid_argument` for a flag that is not known. */
 export function parseFlags(argv: readonly string[]): Flags {
   const { values, positionals } = parse(argv)
-  const [word] = positionals
-  if (word !== undefined) throw invalidArgument(`unknown command "${word}"; see wharfd --help`)
   return {
     config: values.config,
     overrides: {
@@ -39,6 +55,9 @@ export function parseFlags(argv: readonly string[]): Flags {
       address: values.address,
       level: values['log-level'],
     },
+    words: positionals,
+    topic: values.topic ?? '',
+    namespace: values.namespace ?? '',
     help: values.help,
     version: values.version,
   }
@@ -50,11 +69,13 @@ function parse(argv: readonly string[]) {
       args: [...argv],
       allowPositionals: true,
       options: {
-        config: { type: 'string', short: 'c', default: defaultConfigPath },
+        config: { type: 'string', short: 'c' },
         'log-level': { type: 'string', short: 'l' },
         address: { type: 'string', short: 'a' },
         root: { type: 'string' },
         state: { type: 'string' },
+        topic: { type: 'string' },
+        namespace: { type: 'string' },
         version: { type: 'boolean', short: 'v', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },

@@ -1,29 +1,35 @@
-import { invalidArgument } from '#lib/errors/errors.ts'
+import { parseDuration } from '#lib/go/duration.ts'
 
-/** Something a config says that has no effect. */
-export interface UnknownKey {
-  /** Dotted path, as in the file. */
-  readonly key: string
-  /** The known key that looks most like it, if one does. */
-  readonly nearest: string | undefined
+import type { KeyPath } from './key.ts'
+import { nearest } from './nearest.ts'
+
+export { nearest } from './nearest.ts'
+
+/** Something a config says that is wrong. */
+export interface Problem {
+  readonly path: KeyPath
+  /** What a bad value must be; undefined for a key that is not known. */
+  readonly reason?: string
+  /** For an unknown key: the known one that looks most like it, if one does. */
+  readonly nearest?: string | undefined
 }
 
-type Table = Readonly<Record<string, unknown>>
+export type Table = Readonly<Record<string, unknown>>
 
 /**
  * `defaults` with what `table` sets.
  *
  * The defaults are the schema: a value must be of the kind of its default, and a key that has no
  * default is unknown. Keys are camel case in `defaults` and snake case in the file. A default of
- * `{}` takes any table.
+ * `{}` takes any table; where the default is a duration such as `10s`, so is the value.
  *
- * @throws `invalid_argument` when a value is of another kind, naming the key and both kinds.
+ * What is wrong goes to `problems`, and the default stays.
  */
 export function decodeTable<T extends object>(
   defaults: T,
   table: Table,
-  path: string,
-  unknown: UnknownKey[],
+  path: KeyPath,
+  problems: Problem[],
 ): T {
   const known = Object.entries(defaults)
   const names = new Map(
@@ -32,9 +38,9 @@ export function decodeTable<T extends object>(
   const decoded: Record<string, unknown> = Object.fromEntries(known)
   for (const [key, value] of Object.entries(table)) {
     const field = names.get(key)
-    const where = path === '' ? key : `${path}.${key}`
-    if (field) decoded[field.name] = decodeValue(field.value, value, where, unknown)
-    else unknown.push({ key: where, nearest: nearest(key, [...names.keys()]) })
+    const where = [...path, key]
+    if (field) decoded[field.name] = decodeValue(field.value, value, where, problems)
+    else problems.push({ path: where, nearest: nearest(key, [...names.keys()]) })
   }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every field is of the kind of its default
   return decoded as T
@@ -43,18 +49,52 @@ export function decodeTable<T extends object>(
 function decodeValue(
   fallback: unknown,
   value: unknown,
-  where: string,
-  unknown: UnknownKey[],
+  where: KeyPath,
+  problems: Problem[],
 ): unknown {
+  const reason = whyNot(fallback, value)
+  if (reason !== undefined) {
+    problems.push({ path: where, reason })
+    return fallback
+  }
+  if (!isTable(fallback) || !isTable(value) || Object.keys(fallback).length === 0) return value
+  return decodeTable(fallback, value, where, problems)
+}
+
+/** Why `value` cannot stand where `fallback` does; undefined when it can. */
+export function whyNot(fallback: unknown, value: unknown): string | undefined {
   const want = kindOf(fallback)
   const got = kindOf(value)
-  if (want !== got) throw invalidArgument(`${where} must be ${want}, not ${got}`)
-  if (!isTable(fallback) || !isTable(value) || Object.keys(fallback).length === 0) return value
-  return decodeTable(fallback, value, where, unknown)
+  if (want !== got) return `must be ${want}, not ${got}`
+  if (Number.isInteger(fallback) && !Number.isInteger(Number(value))) {
+    return `must be a whole number, not ${String(value)}`
+  }
+  if (isDuration(fallback) && typeof value === 'string') return whyNoDuration(value)
+  return Array.isArray(fallback) && Array.isArray(value) ? whyNoList(fallback, value) : undefined
+}
+
+/** A list of strings stays one; Go would not take anything else. */
+function whyNoList(fallback: readonly unknown[], value: readonly unknown[]): string | undefined {
+  const want = kindOf(fallback.length === 0 ? value[0] : fallback[0])
+  const other = value.map(kindOf).find((kind) => kind !== want)
+  return other === undefined ? undefined : `must hold ${want} each, not ${other}`
+}
+
+const isDuration = (value: unknown): boolean =>
+  typeof value === 'string' && /^(\d+(ns|us|ms|s|m|h))+$/.test(value)
+
+/** Why `text` is no duration in Go's syntax; undefined when it is one. */
+export function whyNoDuration(text: string): string | undefined {
+  try {
+    parseDuration(text)
+    return undefined
+  } catch (err) {
+    return err instanceof Error ? err.message : String(err)
+  }
 }
 
 /** The kind of a TOML value, in words. */
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'string') return 'a string'
   if (typeof value === 'number' || typeof value === 'bigint') return 'a number'
@@ -72,25 +112,11 @@ const asUnknown = (value: unknown): unknown => value
 export const toSnake = (name: string): string =>
   name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** The candidate at the smallest edit distance from `key`, if it is close. */
-export function nearest(key: string, candidates: readonly string[]): string | undefined {
-  const ranked = candidates
-    .map((candidate) => ({ candidate, distance: editDistance(key, candidate) }))
-    .toSorted((a, b) => a.distance - b.distance)
-  const [best] = ranked
-  return best && best.distance <= Math.max(2, key.length / 3) ? best.candidate : undefined
-}
-
-/** How many letters to insert, delete or replace to make `b` of `a`. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (const [i, letter] of a.split('').entries()) {
-    const next = [i + 1]
-    for (const [j, other] of b.split('').entries()) {
-      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1)
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row.at(-1) ?? 0
-}
+/** A decoded section as it is written in a file: the opposite of {@link decodeTable}. */
+export const encodeTable = (value: object): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [
+      toSnake(name),
+      isTable(field) ? encodeTable(field) : asUnknown(field),
+    ]),
+  )

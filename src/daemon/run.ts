@@ -1,0 +1,90 @@
+import { once } from 'node:events'
+
+import { describe } from '#lib/errors/errors.ts'
+
+import { builtins } from './builtins.ts'
+import type { Config, Overrides } from './config/config.ts'
+import { loadConfig } from './config/load.ts'
+import { createLogger, type LiveLogger, logFormats, logLevels, type LogSettings } from './log.ts'
+import { logNotices } from './notices.ts'
+import { createServer, type DaemonServer } from './server.ts'
+
+/** Where the configuration is from, to read it again. */
+export interface ConfigSource {
+  /** Of the config file; undefined for the default one, which may be absent. */
+  readonly path: string | undefined
+  readonly overrides: Overrides
+}
+
+/**
+ * Runs a daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again. A second SIGTERM
+ * while it stops ends the process at once.
+ *
+ * @throws whatever the configuration or the start fails with.
+ */
+export async function run(source: ConfigSource): Promise<void> {
+  const config = await loadConfig(source.path, builtins, source.overrides)
+  const log = createLogger(logSettings(config), process.stderr)
+  process.umask(0o022)
+  logNotices(log, config)
+  await using server = createServer(config, { log })
+  const stopped = once(server.events, 'stopped')
+  handleSignals(source, server, log)
+  await server.start()
+  await stopped
+}
+
+function handleSignals(source: ConfigSource, server: DaemonServer, log: LiveLogger): void {
+  let stopping = false
+  const stop = (name: string): void => {
+    // Only what must be waited for is cut off: state on disk is right at any time.
+    if (stopping) process.exit(1)
+    stopping = true
+    server.stop(name).catch((err: unknown) => {
+      log.error('the stop failed', { error: describe(err) })
+      process.exit(1)
+    })
+  }
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, stop)
+  process.on('SIGPIPE', () => {})
+  process.on(
+    'SIGHUP',
+    oneAtATime(async () => await reload(source, server, log)),
+  )
+}
+
+/** Calls while `task` runs make it run once more, however many they are. `task` does not fail. */
+function oneAtATime(task: () => Promise<void>): () => void {
+  let running: Promise<void> | undefined
+  let again = false
+  const loop = async (): Promise<void> => {
+    do {
+      again = false
+      await task()
+    } while (again)
+    running = undefined
+  }
+  return () => {
+    again = running !== undefined
+    running ??= loop()
+  }
+}
+
+/** Reads the configuration again; one that is bad changes nothing. */
+async function reload(source: ConfigSource, server: DaemonServer, log: LiveLogger): Promise<void> {
+  try {
+    const config = await loadConfig(source.path, builtins, source.overrides)
+    const { applied, restart } = await server.reload(config)
+    log.configure(logSettings(server.config))
+    logNotices(log, { ...config, files: [], inertKeys: [] })
+    log.info('configuration reloaded', { applied, restart })
+  } catch (err) {
+    log.error('the configuration was not reloaded', { error: describe(err) })
+  }
+}
+
+/** Level and form of the log; what is empty is the default. */
+export const logSettings = ({ debug }: Config): LogSettings => ({
+  level: logLevels.find((level) => level === debug.level) ?? 'info',
+  format: logFormats.find((format) => format === debug.format) ?? 'text',
+})
