@@ -54,9 +54,11 @@ export async function createContainer(
   const streams = undo.use(
     await openStreams(stdio, { id, namespace: services.namespace, ...toOwner(options) }),
   )
-  await runCreate(runc, { id, bundle, options, streams, signal })
+  await runCreate(runc, { id, bundle, options, streams })
   undo.defer(async () => await runc.delete(id, { force: true }))
   await streams.handedOver()
+  // The runtime was let finish; what nobody wants any more is undone.
+  signal.throwIfAborted()
   const pid = readPid(initPidFile(bundle))
   if (pid === 0) throw new Error('failed to retrieve OCI runtime container pid')
   undo.move()
@@ -100,11 +102,10 @@ interface RunCreate {
   readonly bundle: string
   readonly options: RuntimeOptions
   readonly streams: ProcessStdio
-  readonly signal: AbortSignal
 }
 
 async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
-  const { id, bundle, options, streams, signal } = request
+  const { id, bundle, options, streams } = request
   try {
     await runc.create(id, {
       bundle,
@@ -115,11 +116,7 @@ async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
       stdio: streams.fds,
     })
   } catch (err) {
-    const error = runtimeError('OCI runtime create failed', runc.log, err)
-    // What nobody wants any more is removed; refused, it has left nothing, and an older container may
-    // have the name.
-    if (signal.aborted) await runc.delete(id, { force: true }).catch(() => {})
-    throw error
+    throw runtimeError('OCI runtime create failed', runc.log, err)
   }
 }
 
