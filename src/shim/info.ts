@@ -1,10 +1,10 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+import { packageVersion } from '#lib/release/release.ts'
 
 import { run } from './runc/command.ts'
 
@@ -13,7 +13,7 @@ const featuresType = 'types.containerd.io/opencontainers/runtime-spec/1/features
 
 /** What `-v` prints. */
 export function versionText(): string {
-  return `${name}:\n  Version:  ${version()}\n  Node:     ${process.version}\n`
+  return `${name}:\n  Version:  ${packageVersion}\n  Node:     ${process.version}\n`
 }
 
 /** What `-info` prints, given options on stdin: a serialised `RuntimeInfo`. */
@@ -26,7 +26,7 @@ export async function runtimeInfo(): Promise<Uint8Array> {
   const features = await readFeatures(binary || 'runc')
   const info = create(RuntimeInfoSchema, {
     name: 'io.containerd.wharf.v1',
-    version: { version: version() },
+    version: { version: packageVersion },
     ...(options ? { options } : {}),
     ...(features ? { features } : {}),
   })
@@ -42,10 +42,4 @@ async function readFeatures(
   } catch {
     return undefined
   }
-}
-
-function version(): string {
-  const path = join(import.meta.dirname, '..', '..', 'package.json')
-  const manifest: { readonly version: string } = JSON.parse(readFileSync(path, 'utf8'))
-  return manifest.version
 }

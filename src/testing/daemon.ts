@@ -41,6 +41,8 @@ export interface DaemonOptions {
   readonly containerd?: Containerd
   /** The Node that runs wharfd; the one that runs this unless given. */
   readonly node?: string
+  /** The `wharfd.mjs` to run; this checkout's unless given. */
+  readonly program?: string
   readonly env?: Readonly<Record<string, string>>
   /** Directories of an earlier daemon, to go on with. */
   readonly dir?: string
@@ -101,10 +103,10 @@ class ScratchDaemon implements TestDaemon {
 
   async start(): Promise<void> {
     const config = ['--config', join(this.dir, 'config.toml')]
-    const { containerd, node = process.execPath } = this.#options
+    const { containerd, node = process.execPath, program = wharfd } = this.#options
     const [command, args] = containerd
       ? [containerd.containerd, config]
-      : [node, [wharfd, ...config]]
+      : [node, [program, ...config]]
     const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },

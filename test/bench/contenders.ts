@@ -13,6 +13,8 @@ export interface Shared {
   readonly bigImage?: BigImage
   /** The Node that runs wharfd. */
   readonly node: string
+  /** The `wharfd.mjs` that is measured. */
+  readonly program: string
   /** The `ctr` that drives every daemon. */
   readonly ctr: string
   readonly quick: boolean
@@ -49,7 +51,7 @@ export async function startSubject(
   const daemon = scope.use(
     await startDaemon({
       env: { PATH: path },
-      ...(containerd ? { containerd } : { node: shared.node }),
+      ...(containerd ? { containerd } : { node: shared.node, program: shared.program }),
     }),
   )
   const namespace = `bench-${row}-${contender.label.replaceAll('.', '-')}`

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 import { describe } from '#lib/errors/errors.ts'
+import { packageRoot, programPath } from '#lib/release/release.ts'
+import { run } from '#testing/daemon.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
 
 import { makeBigImage } from './big-image.ts'
@@ -73,7 +75,7 @@ async function bench(options: Options, signal: AbortSignal, progress: Progress):
 
 async function share(
   dir: string,
-  { quick, rows }: Options,
+  { quick, rows, source }: Options,
   all: readonly Contender[],
   progress: Progress,
 ): Promise<Shared> {
@@ -88,10 +90,19 @@ async function share(
     smallImage: { file, name: smallImage },
     ...(big && { bigImage: await makeBigImage(dir, bytes) }),
     node: await copyNode(dir),
+    program: source ? programPath('wharfd.mjs') : await buildRelease(join(dir, 'release')),
     crun: isInstalled('crun'),
     ctr,
     quick,
   }
+}
+
+/** Gives the program of a release made in `dir`. */
+async function buildRelease(dir: string): Promise<string> {
+  const build = join(packageRoot, 'tools', 'build.ts')
+  const { code, stderr } = await run(process.execPath, [build, '--out', dir])
+  if (code !== 0) throw new Error(`no release to measure: ${stderr}`)
+  return join(dir, 'bin', 'wharfd.mjs')
 }
 
 const isInstalled = (program: string): boolean =>

@@ -21,7 +21,7 @@ import { implement } from '#lib/rpc/rpc.ts'
 import { listenTtrpc } from '#lib/ttrpc/server.ts'
 import { EventExchange } from '#plugins/events/exchange.ts'
 import { ShimTaskManager } from '#plugins/runtime/manager.ts'
-import { packageBinary } from '#plugins/runtime/settings.ts'
+import { programPath } from '#lib/release/release.ts'
 import { recordingLogger } from '#testing/context.ts'
 
 /** Which shim a bench runs containers with. */
@@ -154,8 +154,8 @@ function settings(dir: string, { builtinShim }: BenchOptions) {
     runcRoot: join(dir, 'runc'),
     builtinShim,
     hostPerNamespace: true,
-    hostBinary: packageBinary('containerd-shim-wharf-v1.mjs'),
-    daemonBinary: packageBinary('wharfd.mjs'),
+    hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
+    daemonBinary: programPath('wharfd.mjs'),
   }
 }
 

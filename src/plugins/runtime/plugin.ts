@@ -1,11 +1,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { programPath } from '#lib/release/release.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { EventPlugin, RuntimePlugin } from '#plugins/types.ts'
 
 import { ShimTaskManager } from './manager.ts'
-import { packageBinary } from './settings.ts'
 
 /** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
 export interface TaskConfig {
@@ -45,8 +45,8 @@ export const taskPlugin = definePlugin({
       runcRoot: join(daemon.state, 'runc'),
       builtinShim: config.builtinShim,
       hostPerNamespace: (process.env['WHARF_SHIM_ISOLATION'] || 'namespace') === 'namespace',
-      hostBinary: packageBinary('containerd-shim-wharf-v1.mjs'),
-      daemonBinary: packageBinary('wharfd.mjs'),
+      hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
+      daemonBinary: programPath('wharfd.mjs'),
     }
     return new ShimTaskManager(ctx, settings, deps.events)
   },

@@ -1,6 +1,3 @@
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-
 /** What starting and finding shims depends on; the same for every task of a daemon. */
 export interface RuntimeSettings {
   /** Where work directories are: `<root>/<namespace>/<id>`. */
@@ -23,12 +20,4 @@ export interface RuntimeSettings {
   readonly hostBinary: string
   /** Program of the daemon: shims of old call it to publish events. */
   readonly daemonBinary: string
-}
-
-/** A program of this package: `bin/<name>` in the nearest folder above that has it. */
-export function packageBinary(name: string): string {
-  for (let dir = import.meta.dirname; ; dir = dirname(dir)) {
-    const path = join(dir, 'bin', name)
-    if (existsSync(path) || dir === dirname(dir)) return path
-  }
 }

@@ -2,6 +2,7 @@ import { type MessagePort, Worker } from 'node:worker_threads'
 
 import type { Context } from '#core/context.ts'
 import { internal } from '#lib/errors/errors.ts'
+import { entryUrl } from '#lib/release/release.ts'
 
 import { fromWire, type Job, type JobResult, type Outcome } from './jobs.ts'
 
@@ -54,7 +55,10 @@ export class WorkerPool implements AsyncDisposable {
   ): Promise<JobResult> {
     ctx.signal.throwIfAborted()
     const cancelled = new Int32Array(new SharedArrayBuffer(4))
-    const cancel = (): void => void Atomics.store(cancelled, 0, 1)
+    const cancel = (): void => {
+      Atomics.store(cancelled, 0, 1)
+      Atomics.notify(cancelled, 0)
+    }
     ctx.signal.addEventListener('abort', cancel, { once: true })
     try {
       const outcome = outcomeOf(worker)
@@ -104,7 +108,7 @@ export class WorkerPool implements AsyncDisposable {
 
   #start(): Worker {
     this.#count++
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
+    const worker = new Worker(entryUrl('plugins/diff/walking/worker'), {
       name: 'wharf-diff',
       // Native calls open files too, which Node would take for someone else's.
       trackUnmanagedFds: false,

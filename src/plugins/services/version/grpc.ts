@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
-
 import { Version } from '#gen/services/version_pb.ts'
+import { packageVersion } from '#lib/release/release.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, type RpcContext } from '#plugins/types.ts'
@@ -10,15 +9,8 @@ const containerdVersion = 'v2.4.0'
 
 /** The service `containerd.services.version.v1.Version`: the level of the API, and who has it. */
 export function versionApi(): RegisteredService<RpcContext> {
-  const version = `${containerdVersion}+wharf.${packageVersion()}`
+  const version = `${containerdVersion}+wharf.${packageVersion}`
   return implement(Version, { version: () => ({ version, revision: '' }) })
-}
-
-function packageVersion(): string {
-  const url = new URL('../../../../package.json', import.meta.url)
-  const manifest: unknown = JSON.parse(readFileSync(url, 'utf8'))
-  const has = typeof manifest === 'object' && manifest && 'version' in manifest
-  return has ? String(manifest.version) : '0'
 }
 
 /** `io.containerd.grpc.v1.version`. */

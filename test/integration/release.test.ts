@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { cp, mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+
+import { packageRoot, packageVersion } from '#lib/release/release.ts'
+import { containerd1 } from '#testing/containerd.ts'
+import { run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
+import { busyboxImage, writeImage } from '#testing/image.ts'
+
+/*
+ * A release, in another place than it was built for, and without this checkout's sources.
+ */
+
+const image = 'docker.io/library/busybox:latest'
+const ctr = containerd1()?.ctr
+const skip = process.getuid?.() !== 0 ? 'needs root' : ctr === undefined && 'needs ctr'
+
+suite('a release', { skip }, () => {
+  let daemon: TestDaemon
+  let release: string
+  const scope = new AsyncDisposableStack()
+
+  before(async () => {
+    const dir = scope.use(await mkdtempDisposable(join(tmpdir(), 'wharf-release-')))
+    const build = join(packageRoot, 'tools/build.ts')
+    const args = ['--node', '--out', join(dir.path, 'built')]
+    const built = await run(process.execPath, [build, ...args])
+    assert.equal(built.code, 0, built.stderr)
+    release = join(dir.path, 'copied')
+    await cp(join(dir.path, 'built'), release, { recursive: true })
+    daemon = scope.use(await startDaemon({ program: join(release, 'bin/wharfd.mjs') }))
+    await writeImage(busyboxImage(image), join(daemon.dir, 'image.tar'))
+  })
+  after(async () => await scope.disposeAsync())
+
+  const ctrOf = async (...args: readonly string[]): Promise<string> => {
+    const ran = await run(ctr ?? '', ['-a', daemon.address, ...args])
+    assert.equal(ran.code, 0, `ctr ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
+    return ran.stdout
+  }
+
+  test('unpacks an image, and runs a container with its own shim host', async () => {
+    await ctrOf('image', 'import', join(daemon.dir, 'image.tar'))
+    assert.equal(await ctrOf('run', '--rm', image, 'one', 'echo', 'hello'), 'hello\n')
+    const hosts = await run('pgrep', ['-f', `${release}.*containerd-shim-wharf-v1`])
+    assert.notEqual(hosts.stdout, '', 'no shim host of the release runs')
+  })
+
+  test('has no plugin that fails', async () => {
+    const plugins = await ctrOf('plugins', 'ls')
+    assert.doesNotMatch(plugins, /\berror\b/)
+  })
+
+  test('finds its Node, and says its version, however it is called', async () => {
+    for (const name of ['wharfd', 'containerd-shim-wharf-v1']) {
+      const env = { PATH: '/usr/bin:/bin' }
+      const ran = await run(join(release, `bin/${name}.mjs`), ['-v'], { env })
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.ok(ran.stdout.includes(packageVersion), ran.stdout)
+    }
+  })
+})
