@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 
 import type { PluginSchema } from '#gen/services/introspection_pb.ts'
 import { toStatus } from '#lib/rpc/status.ts'
-import { type PluginStatus, type Requirements, SkipPlugin } from '#plugin/plugin.ts'
+import { type PluginStatus, type Requirements, requiredType, SkipPlugin } from '#plugin/plugin.ts'
 
 type PluginInit = MessageInitShape<typeof PluginSchema>
 
@@ -24,7 +24,7 @@ export function pluginToProto({ plugin, meta, error }: PluginStatus): PluginInit
 
 /** Names of the types, each once: the services share one. */
 const requiredTypes = (requires: Requirements): string[] => [
-  ...new Set(Object.values(requires).map((need) => ('each' in need ? need.each : need).name)),
+  ...new Set(Object.values(requires).map((need) => requiredType(need).name)),
 ]
 
 function platformToProto(platform: string) {

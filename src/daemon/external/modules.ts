@@ -1,0 +1,63 @@
+import { registerHooks } from 'node:module'
+import { pathToFileURL } from 'node:url'
+
+/** Modules of this program that others may import, by what they are called. */
+export type SharedModules = Readonly<Record<string, Readonly<Record<string, unknown>>>>
+
+const shared = Symbol.for('wharfd.modules')
+const packageScheme = 'wharfd-package:'
+const moduleScheme = 'wharfd:'
+
+/**
+ * Makes modules outside this program able to import some of those inside it, wherever they are:
+ * `import { definePlugin } from 'wharfd/plugin'` gives what the program itself uses, not a copy.
+ * While the result is not disposed.
+ */
+export function shareModules(
+  modules: SharedModules,
+  packageFolders: readonly string[],
+): Disposable {
+  Reflect.set(globalThis, shared, modules)
+  const hooks = registerHooks({
+    resolve(specifier, context, next) {
+      if (Object.hasOwn(modules, specifier)) {
+        return { url: `${moduleScheme}${specifier}`, format: 'module', shortCircuit: true }
+      }
+      if (!specifier.startsWith(packageScheme)) return next(specifier, context)
+      const name = specifier.slice(packageScheme.length)
+      return firstOf(packageFolders, (folder) => {
+        const parentURL = pathToFileURL(`${folder}/plugins.mjs`).href
+        return next(name, { ...context, parentURL })
+      })
+    },
+    load(url, context, next) {
+      const name = url.slice(moduleScheme.length)
+      if (!url.startsWith(moduleScheme) || !Object.hasOwn(modules, name)) return next(url, context)
+      return { format: 'module', source: sourceOf(name, modules[name]), shortCircuit: true }
+    },
+  })
+  return { [Symbol.dispose]: () => hooks.deregister() }
+}
+
+/** What to import for the package `name`, as the first of the folders that finds it does. */
+export const packageSpecifier = (name: string): string => `${packageScheme}${name}`
+
+/** A module that passes on what is there already. */
+function sourceOf(name: string, exports: object = {}): string {
+  const from = `globalThis[Symbol.for('wharfd.modules')][${JSON.stringify(name)}]`
+  return Object.keys(exports)
+    .map((key) => `export const ${key} = ${from}.${key}\n`)
+    .join('')
+}
+
+function firstOf<T>(folders: readonly string[], resolve: (folder: string) => T): T {
+  let failure: unknown = new Error('there is no folder to look in')
+  for (const folder of folders) {
+    try {
+      return resolve(folder)
+    } catch (err) {
+      failure = err
+    }
+  }
+  throw failure
+}
