@@ -3,12 +3,16 @@ import { buffer } from 'node:stream/consumers'
 import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
 
 import { builtins } from './builtins.ts'
+import { loadCatalog } from './catalog.ts'
 import { refuseUnknownKeys } from './config/check.ts'
+import type { Config } from './config/config.ts'
+import { decodeConfig } from './config/decode.ts'
 import { defaultAddress } from './config/default.ts'
 import { dumpConfig, dumpDefault } from './config/dump.ts'
 import { explain, explanationText } from './config/explain.ts'
-import { configure, loadConfig } from './config/load.ts'
+import { configure, readConfig } from './config/load.ts'
 import type { Flags } from './flags.ts'
+import { createLogger } from './log.ts'
 
 /**
  * Runs a command other than serving. @returns what to print.
@@ -32,7 +36,7 @@ async function configCommand(flags: Flags, words: readonly string[]): Promise<st
       return dumpDefault(configure({ version: 4 }, builtins))
     case 'dump':
     case 'migrate':
-      return dumpConfig(await loadConfig(flags.config, builtins, flags.overrides))
+      return dumpConfig(await load(flags.config, flags))
     case 'check':
       return await check(flags, argument)
     case 'explain':
@@ -42,17 +46,23 @@ async function configCommand(flags: Flags, words: readonly string[]): Promise<st
   }
 }
 
+async function load(path: string | undefined, { overrides }: Flags): Promise<Config> {
+  const source = await readConfig(path, overrides)
+  const log = createLogger({ level: 'warn', format: 'text' }, process.stderr)
+  return decodeConfig(source, await loadCatalog(source, log))
+}
+
 async function check(flags: Flags, file: string): Promise<string> {
   const path = file === '' ? flags.config : file
-  const config = await loadConfig(path, builtins)
+  const config = await load(path, flags)
   refuseUnknownKeys(config.unknownKeys)
   return config.files.map((read) => `${read.path}: good, version ${read.version}\n`).join('')
 }
 
 async function explainCommand(flags: Flags, key: string): Promise<string> {
   if (key === '') throw invalidArgument('config explain needs a key')
-  const config = await loadConfig(flags.config, builtins, flags.overrides)
-  return explain(key, config, builtins).map(explanationText).join('\n')
+  const config = await load(flags.config, flags)
+  return explain(key, config).map(explanationText).join('\n')
 }
 
 /** Publishes the event on standard input: how shims of old report, through `-publish-binary`. */

@@ -2,15 +2,16 @@ import { once } from 'node:events'
 
 import { describe } from '#lib/errors/errors.ts'
 
-import { builtins } from './builtins.ts'
+import { loadCatalog } from './catalog.ts'
 import type { Config, Overrides } from './config/config.ts'
-import { loadConfig } from './config/load.ts'
+import { decodeConfig, peekSettings } from './config/decode.ts'
+import { loadConfig, readConfig } from './config/load.ts'
 import { createLogger, type LiveLogger, logFormats, logLevels, type LogSettings } from './log.ts'
 import { logNotices } from './notices.ts'
 import { createServer, type DaemonServer } from './server.ts'
 
 /** Where the configuration is from, to read it again. */
-export interface ConfigSource {
+export interface Source {
   /** Of the config file; undefined for the default one, which may be absent. */
   readonly path: string | undefined
   readonly overrides: Overrides
@@ -22,9 +23,10 @@ export interface ConfigSource {
  *
  * @throws whatever the configuration or the start fails with.
  */
-export async function run(source: ConfigSource): Promise<void> {
-  const config = await loadConfig(source.path, builtins, source.overrides)
-  const log = createLogger(logSettings(config), process.stderr)
+export async function run(source: Source): Promise<void> {
+  const read = await readConfig(source.path, source.overrides)
+  const log = createLogger(logSettings(peekSettings(read)), process.stderr)
+  const config = decodeConfig(read, await loadCatalog(read, log))
   process.umask(0o022)
   logNotices(log, config)
   await using server = createServer(config, { log })
@@ -34,7 +36,7 @@ export async function run(source: ConfigSource): Promise<void> {
   await stopped
 }
 
-function handleSignals(source: ConfigSource, server: DaemonServer, log: LiveLogger): void {
+function handleSignals(source: Source, server: DaemonServer, log: LiveLogger): void {
   let stopping = false
   const stop = (name: string): void => {
     // Only what must be waited for is cut off: state on disk is right at any time.
@@ -71,9 +73,9 @@ function oneAtATime(task: () => Promise<void>): () => void {
 }
 
 /** Reads the configuration again; one that is bad changes nothing. */
-async function reload(source: ConfigSource, server: DaemonServer, log: LiveLogger): Promise<void> {
+async function reload(source: Source, server: DaemonServer, log: LiveLogger): Promise<void> {
   try {
-    const config = await loadConfig(source.path, builtins, source.overrides)
+    const config = await loadConfig(source.path, server.config.available, source.overrides)
     const { applied, restart } = await server.reload(config)
     log.configure(logSettings(server.config))
     logNotices(log, { ...config, files: [], inertKeys: [] })
@@ -84,7 +86,7 @@ async function reload(source: ConfigSource, server: DaemonServer, log: LiveLogge
 }
 
 /** Level and form of the log; what is empty is the default. */
-export const logSettings = ({ debug }: Config): LogSettings => ({
+export const logSettings = ({ debug }: Pick<Config, 'debug'>): LogSettings => ({
   level: logLevels.find((level) => level === debug.level) ?? 'info',
   format: logFormats.find((format) => format === debug.format) ?? 'text',
 })

@@ -3,10 +3,9 @@ import { EventEmitter } from 'node:events'
 import type { Context, Logger } from '#core/context.ts'
 import { describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
-import type { Plugin } from '#plugin/plugin.ts'
+import { proxyPlugins } from '#plugins/proxy/plugins.ts'
 import { ServerPlugin } from '#plugins/types.ts'
 
-import { builtins } from './builtins.ts'
 import type { Config } from './config/config.ts'
 import { type Changes, compareConfigs } from './config/live.ts'
 import { servers } from './config/migrate-servers.ts'
@@ -19,8 +18,6 @@ const essential: readonly string[] = ['io.containerd.metadata.v1.bolt', servers.
 
 export interface ServerOptions {
   readonly log: Logger
-  /** What the daemon is made of; everything wharf has unless given. */
-  readonly plugins?: readonly Plugin[]
 }
 
 /** What a server says of itself. */
@@ -65,7 +62,6 @@ export const createServer = (config: Config, options: ServerOptions): DaemonServ
 
 class EmbeddedServer implements DaemonServer {
   readonly events = new EventEmitter<ServerEvents>()
-  readonly #plugins: readonly Plugin[]
   readonly #settings: LiveSettings
   readonly #ctx: Context
   readonly #stop = new AbortController()
@@ -76,9 +72,8 @@ class EmbeddedServer implements DaemonServer {
   /** Reloads are one after the other. */
   #reloading: Promise<unknown> = Promise.resolve()
 
-  constructor(config: Config, { log, plugins = builtins }: ServerOptions) {
+  constructor(config: Config, { log }: ServerOptions) {
     this.#config = config
-    this.#plugins = plugins
     this.#settings = new LiveSettings(config)
     this.#ctx = { signal: this.#stop.signal, log }
   }
@@ -122,7 +117,8 @@ class EmbeddedServer implements DaemonServer {
     log.info('starting wharfd', { version, root, state })
     await makeDirectories(this.#config)
     await using scope = new AsyncDisposableStack()
-    const set = scope.use(await start(this.#ctx, this.#plugins, this.#startOptions()))
+    const plugins = [...this.#config.available, ...proxyPlugins(this.#config.proxyPlugins, log)]
+    const set = scope.use(await start(this.#ctx, plugins, this.#startOptions()))
     for (const server of set.all(ServerPlugin).values()) {
       if (!signal.aborted) await server.listen(this.#ctx)
     }
@@ -154,7 +150,7 @@ class EmbeddedServer implements DaemonServer {
 
   /** Plugins first, as they may refuse; what they have taken is taken back then. */
   async #apply(read: Config): Promise<Changes> {
-    const changes = compareConfigs(this.#config, read, this.#plugins)
+    const changes = compareConfigs(this.#config, read)
     const done: string[] = []
     try {
       for (const [uri, section] of changes.sections) {

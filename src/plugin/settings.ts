@@ -7,7 +7,7 @@ import type { StreamProcessor } from '#core/diff/processors.ts'
 export interface Settings {
   /**
    * How long to wait, in ms: an entry of `[timeouts]`, such as `io.containerd.timeout.shim.load`.
-   * A name that nobody has set or registered gives a minute, as upstream's `pkg/timeout` does.
+   * A name that nobody has set or registered gives a second, as upstream's `pkg/timeout` does.
    */
   timeout(name: string): number
   /** Programs that turn layers into others, in the order of the configuration. */
@@ -18,6 +18,7 @@ export interface Settings {
 export const defaultTimeouts: Readonly<Record<string, number>> = {
   'io.containerd.timeout.bolt.open': 0,
   'io.containerd.timeout.cri.defercleanup': 60_000,
+  'io.containerd.timeout.diff.processor': 600_000,
   'io.containerd.timeout.metrics.shimstats': 2000,
   'io.containerd.timeout.shim.cleanup': 5000,
   'io.containerd.timeout.shim.load': 5000,
@@ -26,7 +27,7 @@ export const defaultTimeouts: Readonly<Record<string, number>> = {
 }
 
 /** For a timeout that has no entry and no default, in ms. */
-export const unnamedTimeoutMs = 60_000
+export const unnamedTimeoutMs = 1000
 
 /** The settings of a daemon that is not configured: default timeouts and no stream processors. */
 export const defaultSettings: Settings = {

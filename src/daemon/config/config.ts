@@ -1,5 +1,6 @@
 import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { KeyPath } from '#lib/toml/key.ts'
+import type { Plugin } from '#plugin/plugin.ts'
 
 import type { settings } from './default.ts'
 import type { Branch, Origin } from './tree.ts'
@@ -26,8 +27,20 @@ export interface UnknownKey {
   readonly nearest: string | undefined
 }
 
-/** What the files and the command line say, migrated, merged and checked. */
-export interface Config extends Readonly<typeof settings> {
+/** What the files and the command line say, migrated and merged; not checked. */
+export interface ConfigSource {
+  /** Everything that was said, in the form of version 4, and where. */
+  readonly tree: Branch
+  /** Files that were read, in order, with the version each is of. */
+  readonly files: readonly { readonly path: string; readonly version: number }[]
+  /** The line of a value in its file, from 1. */
+  readonly lineOf: (origin: Origin) => number | undefined
+}
+
+/** A source that has been checked against the plugins there are. */
+export interface Config extends ConfigSource, Readonly<typeof settings> {
+  /** What it was checked against, and what a daemon with it is made of. */
+  readonly available: readonly Plugin[]
   /** Paths of the sockets, as the server plugins have them. */
   readonly address: string
   readonly ttrpcAddress: string
@@ -40,12 +53,6 @@ export interface Config extends Readonly<typeof settings> {
   readonly unknownKeys: readonly UnknownKey[]
   /** Keys of containerd's that have no effect here, and are not set to their defaults. */
   readonly inertKeys: readonly KeyPath[]
-  /** Everything that was said, in the form of version 4, and where. */
-  readonly tree: Branch
-  /** Files that were read, in order, with the version each is of. */
-  readonly files: readonly { readonly path: string; readonly version: number }[]
-  /** The line of a value in its file, from 1. */
-  lineOf(origin: Origin): number | undefined
 }
 
 /** Command line flags, which win over the files. */

@@ -7,7 +7,7 @@ import type { Plugin } from '#plugin/plugin.ts'
 import { defaultTimeouts } from '#plugin/settings.ts'
 
 import { checkSettings } from './check.ts'
-import type { Config, ProxyPlugin, UnknownKey } from './config.ts'
+import type { Config, ConfigSource, ProxyPlugin, UnknownKey } from './config.ts'
 import {
   defaultAddress,
   defaultProcessors,
@@ -23,15 +23,13 @@ import { type Branch, plain } from './tree.ts'
 /** Tables above the plugins whose entries have free names. */
 const openTables = ['plugins', 'timeouts', 'stream_processors', 'proxy_plugins'] as const
 
-type Source = Pick<Config, 'tree' | 'files' | 'lineOf'>
-
 /**
  * The configuration that a migrated and merged tree means.
  *
  * @throws `invalid_argument` naming key, file and line of the first value that is of the wrong kind,
  * or of the first unknown key if the configuration is strict.
  */
-export function decodeConfig(source: Source, plugins: readonly Plugin[]): Config {
+export function decodeConfig(source: ConfigSource, plugins: readonly Plugin[]): Config {
   const { tree } = source
   const findings: Findings = { problems: [], inert: [] }
   const { problems } = findings
@@ -40,6 +38,7 @@ export function decodeConfig(source: Source, plugins: readonly Plugin[]): Config
   const config: Config = {
     ...source,
     ...top,
+    available: plugins,
     address: textOf(sections, servers.grpc) || defaultAddress,
     ttrpcAddress: textOf(sections, servers.ttrpc),
     timeouts: decodeTimeouts(tree.branch('timeouts'), problems),
@@ -53,6 +52,9 @@ export function decodeConfig(source: Source, plugins: readonly Plugin[]): Config
   checkSettings(config)
   return config
 }
+
+/** The settings above the plugins, before anything is checked; what is wrong has its default. */
+export const peekSettings = ({ tree }: ConfigSource): typeof settings => decodeTop(tree, [])
 
 function decodeTop(tree: Branch, problems: Problem[]): typeof settings {
   const table = tree.toTable()
@@ -179,7 +181,10 @@ function textOf(sections: ReadonlyMap<string, object>, uri: string): string {
   return typeof address === 'string' ? address : ''
 }
 
-function unknownOf({ path, reason, nearest: suggestion }: Problem, source: Source): UnknownKey[] {
+function unknownOf(
+  { path, reason, nearest: suggestion }: Problem,
+  source: ConfigSource,
+): UnknownKey[] {
   if (reason !== undefined) return []
   const origin = source.tree.at(path)?.origin
   if (origin?.file === undefined) return []
@@ -187,7 +192,7 @@ function unknownOf({ path, reason, nearest: suggestion }: Problem, source: Sourc
   return [{ key, file: origin.file, line: source.lineOf(origin), nearest: suggestion }]
 }
 
-function throwFirst(problems: readonly Problem[], { tree, lineOf }: Source): void {
+function throwFirst(problems: readonly Problem[], { tree, lineOf }: ConfigSource): void {
   const bad = problems.find(({ reason }) => reason !== undefined)
   if (bad?.reason === undefined) return
   const origin = tree.at(bad.path)?.origin

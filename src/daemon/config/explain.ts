@@ -32,7 +32,8 @@ export interface Explanation {
  *
  * @throws `not_found` for a key that does not exist, naming the one that looks most like it.
  */
-export function explain(text: string, config: Config, plugins: readonly Plugin[]): Explanation[] {
+export function explain(text: string, config: Config): Explanation[] {
+  const plugins = config.available
   const schema = schemaOf(config, plugins)
   const uris = Object.keys(isTable(schema['plugins']) ? schema['plugins'] : {})
   const path = locateKey(text, uris)

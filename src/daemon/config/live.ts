@@ -32,7 +32,8 @@ export function isLive(path: KeyPath, plugins: readonly Plugin[]): boolean {
 }
 
 /** Compares what runs with what was read. */
-export function compareConfigs(running: Config, read: Config, plugins: readonly Plugin[]): Changes {
+export function compareConfigs(running: Config, read: Config): Changes {
+  const plugins = running.available
   const applied: string[] = []
   const restart: string[] = []
   for (const path of changedKeys(running, read)) {

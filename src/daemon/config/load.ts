@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { Table } from '#lib/toml/decode.ts'
 import type { Plugin } from '#plugin/plugin.ts'
 
-import type { Config, Overrides } from './config.ts'
+import type { Config, ConfigSource, Overrides } from './config.ts'
 import { decodeConfig } from './decode.ts'
 import { defaultConfigPath } from './default.ts'
 import { applyFlags } from './flags.ts'
@@ -16,22 +16,28 @@ import { Branch, type Origin, toTree } from './tree.ts'
 
 /**
  * Reads the config file at `path` and what it imports. Without a path it is the one at the default
- * place; if that is not there, the defaults. Each file is migrated by itself, then they are merged in the order they were found.
+ * place; if that is not there, the defaults. Each file is migrated by itself, then they are merged in
+ * the order they were found.
  *
- * @throws `not_found` when a named file is missing; `invalid_argument` with file and line for what
- * is wrong in one.
+ * @throws `not_found` when a named file is missing; `invalid_argument` with file and line for one that
+ * is no TOML, and for a version that there is not.
  */
-export async function loadConfig(
+export async function readConfig(
+  path: string | undefined,
+  flags: Overrides = {},
+  signal?: AbortSignal,
+): Promise<ConfigSource> {
+  const absent = path === undefined && !existsSync(defaultConfigPath)
+  const file = resolve(path ?? defaultConfigPath)
+  return combine(absent ? [] : await readWithImports(file, signal), flags)
+}
+
+/** Reads and decodes. @throws see {@link readConfig} and {@link decodeConfig} */
+export const loadConfig = async (
   path: string | undefined,
   plugins: readonly Plugin[],
   flags: Overrides = {},
-  signal?: AbortSignal,
-): Promise<Config> {
-  const absent = path === undefined && !existsSync(defaultConfigPath)
-  const file = resolve(path ?? defaultConfigPath)
-  const documents = absent ? [] : await readWithImports(file, signal)
-  return combine(documents, plugins, flags)
-}
+): Promise<Config> => decodeConfig(await readConfig(path, flags), plugins)
 
 /** The configuration that the text of one file means; what it imports is left out. */
 export const parseConfig = (
@@ -39,7 +45,7 @@ export const parseConfig = (
   plugins: readonly Plugin[],
   flags: Overrides = {},
   path = 'config.toml',
-): Config => combine([parseDocument(text, path)], plugins, flags)
+): Config => decodeConfig(combine([parseDocument(text, path)], flags), plugins)
 
 /**
  * The configuration that a table means, in the names of the file: `{ version: 4, root, state }`.
@@ -49,14 +55,11 @@ export const parseConfig = (
  */
 export function configure(table: Table, plugins: readonly Plugin[]): Config {
   const path = 'configuration'
-  return combine([{ path, tree: toTree(table, path), lineOf: () => undefined }], plugins, {})
+  const document = { path, tree: toTree(table, path), lineOf: () => undefined }
+  return decodeConfig(combine([document], {}), plugins)
 }
 
-function combine(
-  documents: readonly Document[],
-  plugins: readonly Plugin[],
-  flags: Overrides,
-): Config {
+function combine(documents: readonly Document[], flags: Overrides): ConfigSource {
   const tree = new Branch({ file: undefined, key: [] })
   const files = documents.map((document) => {
     const version = migrate(document.tree)
@@ -66,5 +69,5 @@ function combine(
   applyFlags(tree, flags)
   const lineOf = ({ file, key }: Origin): number | undefined =>
     documents.find(({ path }) => path === file)?.lineOf(key)
-  return decodeConfig({ tree, files, lineOf }, plugins)
+  return { tree, files, lineOf }
 }
