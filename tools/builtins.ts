@@ -3,6 +3,12 @@ import { builtinModules } from 'node:module'
 import type { Plugin } from 'esbuild'
 
 /**
+ * Modules of which a daemon uses functions and classes only, and none before its first answer:
+ * bundled code loads them at the first call. Each takes 3 to 5 ms.
+ */
+const late = ['crypto', 'http', 'tls', 'worker_threads', 'zlib']
+
+/**
  * Has bundled code get Node's own modules from `process.getBuiltinModule`. An import statement makes
  * a facade of everything a module exports, for which Node loads what else it would load when it is
  * asked for (all of webcrypto, say): 25 ms of a daemon's start.
@@ -16,7 +22,11 @@ export const builtins: Plugin = {
       return { path: name, namespace: kind === 'require-call' ? 'builtin-cjs' : 'builtin-esm' }
     })
     build.onLoad({ filter: /.*/, namespace: 'builtin-cjs' }, ({ path }) => ({
-      contents: `module.exports = ${moduleOf(path)}`,
+      contents: late.includes(path)
+        ? `${lateOf(path)}\nmodule.exports = {${lateNames(path)
+            .map((name) => `${name}: late('${name}')`)
+            .join()}}`
+        : `module.exports = ${moduleOf(path)}`,
     }))
     build.onLoad({ filter: /.*/, namespace: 'builtin-esm' }, ({ path }) => ({
       contents: facadeOf(path),
@@ -26,14 +36,29 @@ export const builtins: Plugin = {
 
 const moduleOf = (name: string): string => `process.getBuiltinModule('node:${name}')`
 
+const exportsOf = (name: string): readonly [string, unknown][] =>
+  Object.entries(process.getBuiltinModule(name) ?? {}).filter(([key]) => /^[\w$]+$/.test(key))
+
+const lateNames = (name: string): readonly string[] =>
+  exportsOf(name).flatMap(([key, value]) => (typeof value === 'function' ? [key] : []))
+
+/** `late(key)`: a function that stands for one of the module, also after `new`. */
+const lateOf = (name: string): string => `
+function late(key) {
+  return function (...args) {
+    const own = ${moduleOf(name)}[key]
+    return new.target ? Reflect.construct(own, args) : Reflect.apply(own, this, args)
+  }
+}`
+
 /** One export for each of the module's; those that nobody imports are left out as pure. */
 function facadeOf(name: string): string {
-  const names = Object.keys(process.getBuiltinModule(name) ?? {}).filter((key) =>
-    /^[\w$]+$/.test(key),
-  )
-  const exports = names.map((key, index) => {
-    const value = `const e${index} = /* @__PURE__ */ (() => m.${key})()`
-    return `${value}\nexport { e${index} as ${key} }`
+  const isLate = late.includes(name)
+  const exports = exportsOf(name).map(([key, value], index) => {
+    const later = isLate && typeof value === 'function'
+    const given = later ? `late('${key}')` : `(() => ${moduleOf(name)}.${key})()`
+    return `const e${index} = /* @__PURE__ */ ${given}\nexport { e${index} as ${key} }`
   })
-  return [`const m = /* @__PURE__ */ ${moduleOf(name)}`, 'export default m', ...exports].join('\n')
+  const all = `export default /* @__PURE__ */ ${moduleOf(name)}`
+  return [isLate ? lateOf(name) : '', ...exports, all].join('\n')
 }
