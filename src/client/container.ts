@@ -1,5 +1,5 @@
 import type { Container as ContainerRecord, NewContainer } from '#core/containers/containers.ts'
-import { forCleanup } from '#core/context.ts'
+import { type Context, forCleanup } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Exit } from '#core/runtime/runtime.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
@@ -98,9 +98,18 @@ export class Container implements AsyncDisposable {
     if (await this.#hasTask(options)) {
       throw failedPrecondition(`cannot delete container ${this.id} with a task`)
     }
-    if (snapshotKey) await this.#session.snapshotter(snapshotter).remove(ctx, snapshotKey)
+    if (snapshotKey) await this.#removeSnapshot(ctx, snapshotter, snapshotKey)
     await this.#session.containers.delete(ctx, this.id)
     this.#owned = false
+  }
+
+  /** One that is gone already is no reason to keep the container: an earlier try was cut off. */
+  async #removeSnapshot(ctx: Context, snapshotter: string, key: string): Promise<void> {
+    try {
+      await this.#session.snapshotter(snapshotter).remove(ctx, key)
+    } catch (err) {
+      if (!hasCode(err, 'not_found')) throw err
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

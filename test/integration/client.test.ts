@@ -153,6 +153,13 @@ for (const [name, containerd] of Object.entries(daemons)) {
       await rejectsWith('not_found', client.snapshots().stat('gone'))
     })
 
+    check('a container whose snapshot is gone is deleted all the same', async () => {
+      const container = await client.containers.create('halved', { image })
+      await client.snapshots().remove('halved')
+      await container.delete()
+      await rejectsWith('not_found', client.containers.get('halved'))
+    })
+
     check('events come in order', async (t) => {
       const stop = new AbortController()
       const events = client.events(['namespace==client,topic~="^/(tasks|containers)"'], {

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict'
+
 import { forCleanup } from '#core/context.ts'
 import { hasCode } from '#lib/errors/errors.ts'
 import { RemoteLeaseManager } from '#proxy/leases.ts'
@@ -29,6 +31,13 @@ export async function deleteAll(world: World): Promise<void> {
   const snapshots = await Array.fromAsync(snapshotter.list(ctx))
   const own = snapshots.filter(({ kind }) => kind !== 'committed')
   await every(own, ({ name }) => snapshotter.remove(ctx, name))
+
+  const left = {
+    tasks: (await new RemoteTaskManager(client.connection).list(ctx)).map(({ id }) => id),
+    containers: (await client.containers.list([], { signal })).map(({ id }) => id),
+    leases: (await leases.list(ctx)).map(({ id }) => id),
+  }
+  assert.deepEqual(left, { tasks: [], containers: [], leases: [] })
 }
 
 /** All at once. What ends meanwhile by itself is gone, too. */
