@@ -1,6 +1,7 @@
 import type { Plugin } from '#plugin/plugin.ts'
 
 import { auditPlugin } from './audit.ts'
+import { debugServerPlugin } from './debug.ts'
 import { grpcTcpServerPlugin } from './grpc-tcp.ts'
 import { grpcServerPlugin } from './grpc.ts'
 import { listenersPlugin } from './listeners.ts'
@@ -15,4 +16,5 @@ export const serverPlugins: readonly Plugin[] = [
   listenersPlugin,
   ttrpcServerPlugin,
   metricsServerPlugin,
+  debugServerPlugin,
 ]
