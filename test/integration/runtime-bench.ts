@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 import { type Message, create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { GenMessage } from '@bufbuild/protobuf/codegenv2'
 
+import { defaultSettings } from '#plugin/settings.ts'
 import { type Any, jsonTypes } from '#core/any/any.ts'
 import type { Context } from '#core/context.ts'
 import type { Envelope } from '#core/events/events.ts'
@@ -152,6 +153,7 @@ function settings(dir: string, { builtinShim }: BenchOptions) {
     ttrpcAddress: join(dir, 'wharf.sock.ttrpc'),
     socketDir: join(dir, 's'),
     runcRoot: join(dir, 'runc'),
+    live: defaultSettings,
     builtinShim,
     hostPerNamespace: true,
     hostBinary: programPath('containerd-shim-wharf-v1.mjs'),

@@ -54,8 +54,10 @@ export const meanings: Readonly<Record<string, string>> = {
 
 /** What each entry of `[timeouts]` bounds. */
 export const timeoutMeanings: Readonly<Record<string, string>> = {
-  'io.containerd.timeout.bolt.open': 'Waiting for another daemon to let go of the metadata.',
+  'io.containerd.timeout.bolt.open':
+    'Waiting for another daemon to let go of the metadata; 0s is a second here.',
   'io.containerd.timeout.cri.defercleanup': 'Clean-up after a failed step of a pod.',
+  'io.containerd.timeout.diff.processor': 'A stream processor that turns a layer into another.',
   'io.containerd.timeout.metrics.shimstats': 'Asking one shim for its statistics.',
   'io.containerd.timeout.shim.cleanup': 'Cleaning up after a shim that is gone.',
   'io.containerd.timeout.shim.load': 'Reconnecting to a shim when the daemon starts.',

@@ -36,7 +36,7 @@ const largestThreshold = 0.5
 
 /** Collects in the background: after deletions and many writes, never too often, and on demand. */
 export class GcScheduler implements Scheduler {
-  readonly #settings: SchedulerSettings
+  #settings: SchedulerSettings
   readonly #collectable: Collectable
   readonly #scope = new AsyncDisposableStack()
   #wake = Promise.withResolvers<void>()
@@ -65,6 +65,12 @@ export class GcScheduler implements Scheduler {
     this.#scope.use(collectable.onMutation(({ deleted }) => this.#noteMutation(deleted)))
   }
 
+  /** Goes by `settings` from here on; a collection that is planned already stays so. */
+  configure(settings: SchedulerSettings): void {
+    this.#settings = settings
+    this.#noteMutations()
+  }
+
   async collect(ctx: Context): Promise<CollectionStats> {
     ctx.signal.throwIfAborted()
     if (this.#scope.disposed) throw aborted('garbage collection has stopped')
@@ -85,6 +91,11 @@ export class GcScheduler implements Scheduler {
   #noteMutation(deleted: boolean): void {
     this.#mutations++
     if (deleted) this.#deletions++
+    this.#noteMutations()
+  }
+
+  /** Plans the next collection if there has been enough. */
+  #noteMutations(): void {
     const { deletionThreshold, mutationThreshold } = this.#settings
     if (deletionThreshold > 0 && this.#deletions >= deletionThreshold) this.#advance()
     if (this.#next !== undefined) return

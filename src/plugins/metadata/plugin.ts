@@ -11,8 +11,8 @@ import { tryLock } from '#sys/flock.ts'
 
 import { eventEncoder } from './events.ts'
 
-/** How long another daemon may take to let go of the file, in ms: two on one root is an error. */
-const lockTimeoutMs = 1000
+/** How long another daemon may take to let go of the file, in ms, unless the configuration says. */
+const defaultLockMs = 1000
 
 const directoryMode = 0o711
 const fileMode = 0o644
@@ -23,12 +23,16 @@ export const metadataPlugin = definePlugin({
   id: 'bolt',
   requires: { content: ContentPlugin, snapshotters: each(SnapshotPlugin), events: EventPlugin },
   config: {
-    /** `shared`: naming the digest of a blob is enough to have it; `isolated`: it must be sent. */
     contentSharingPolicy: 'shared',
-    /** Acknowledge writes before they are durable. Faster, and a power cut can lose the file. */
     noSync: false,
   },
-  async init({ ctx, config, rootDir, meta, deps }): Promise<Metadata> {
+  describe: {
+    contentSharingPolicy:
+      'shared: naming the digest of a blob is enough to have it in a namespace; isolated: it must be sent.',
+    noSync:
+      'Acknowledge writes before they are durable: faster, and a power cut can lose the file.',
+  },
+  async init({ ctx, config, rootDir, meta, daemon, deps }): Promise<Metadata> {
     const policy = policyOf(config.contentSharingPolicy)
     meta.exports['policy'] = policy
     ctx.log.info('metadata content store policy set', { policy })
@@ -39,6 +43,9 @@ export const metadataPlugin = definePlugin({
     await using scope = new AsyncDisposableStack()
     const { noSync } = config
     const { signal } = ctx
+    // Zero, the default, waits without end in containerd; two daemons on one root is an error here.
+    const lockTimeoutMs =
+      daemon.settings.timeout('io.containerd.timeout.bolt.open') || defaultLockMs
     const database = scope.use(
       await openDatabase(path, { signal, lockTimeoutMs, mode: fileMode, noSync, lock: tryLock }),
     )

@@ -13,10 +13,6 @@ import type { Shim } from './shim.ts'
 import type { ShimTask } from './task.ts'
 import { now } from './wire.ts'
 
-/** containerd's `io.containerd.timeout.shim.cleanup`. */
-const cleanupMs = 5_000
-/** containerd's `io.containerd.timeout.shim.shutdown`. */
-const shutdownMs = 3_000
 /** How long the creation of a task that nobody wants any more may go on. */
 const createMs = 10_000
 
@@ -62,7 +58,7 @@ export async function abandonShim(
   const { id } = shim.bundle
   try {
     await raceAbort(Promise.allSettled([creating]), AbortSignal.timeout(createMs))
-    await shim.calls.delete({ id }, { timeoutMs: cleanupMs })
+    await shim.calls.delete({ id }, { timeoutMs: shim.program.timeout('shim.cleanup') })
     await endShim(ctx, shim)
   } catch (err) {
     // There is nothing to delete when the shim could not create it, as it should be.
@@ -81,7 +77,8 @@ export async function cleanUp(
   const log = ctx.log.with({ namespace: bundle.namespace, id: bundle.id })
   log.info('cleaning up after shim disconnected')
   try {
-    return await program.delete(forCleanup({ ...ctx, log }, cleanupMs), bundle)
+    const bounded = forCleanup({ ...ctx, log }, program.timeout('shim.cleanup'))
+    return await program.delete(bounded, bundle)
   } catch (err) {
     log.warn('failed to clean up after shim disconnected', { error: describe(err) })
     return { pid, status: 255, exitedAt: now() }
@@ -118,7 +115,8 @@ export async function removeBundle(ctx: Context, bundle: Bundle): Promise<void> 
 async function shutdown(ctx: Context, shim: Shim): Promise<void> {
   const { id } = shim.bundle
   try {
-    if (!shim.closed.aborted) await shim.calls.shutdown({ id }, { timeoutMs: shutdownMs })
+    const timeoutMs = shim.program.timeout('shim.shutdown')
+    if (!shim.closed.aborted) await shim.calls.shutdown({ id }, { timeoutMs })
   } catch (err) {
     if (shim.closed.aborted) return
     ctx.log.error('failed to shut the shim down, it may be leaked', { id, error: describe(err) })

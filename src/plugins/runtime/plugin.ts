@@ -30,6 +30,11 @@ export const taskPlugin = definePlugin({
   id: 'task',
   requires: { events: EventPlugin },
   config: defaults,
+  describe: {
+    platforms: 'What the runtimes can run, as os/arch.',
+    builtinShim:
+      'Whether io.containerd.runc.v2 is answered by the built-in shim host instead of containerd-shim-runc-v2.',
+  },
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
     meta.platforms.push(...config.platforms)
@@ -43,6 +48,7 @@ export const taskPlugin = definePlugin({
       ttrpcAddress: daemon.ttrpcAddress,
       socketDir: join(daemon.state, 's'),
       runcRoot: join(daemon.state, 'runc'),
+      live: daemon.settings,
       builtinShim: config.builtinShim,
       hostPerNamespace: (process.env['WHARF_SHIM_ISOLATION'] || 'namespace') === 'namespace',
       hostBinary: programPath('containerd-shim-wharf-v1.mjs'),

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
+import { defaultSettings } from '#plugin/settings.ts'
 import { codeOf } from '#lib/errors/errors.ts'
 
 import { runProgram } from './run-program.ts'
@@ -100,6 +101,7 @@ suite('the name of a runtime', () => {
     ttrpcAddress: '',
     socketDir: dir,
     runcRoot: dir,
+    live: defaultSettings,
     builtinShim,
     hostPerNamespace: true,
     hostBinary: join(dir, 'host.mjs'),

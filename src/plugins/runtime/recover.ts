@@ -15,8 +15,6 @@ import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { ShimTask } from './task.ts'
 
-/** containerd's `io.containerd.timeout.shim.load`. */
-const loadMs = 5_000
 /** How often, and at what distance in ms, a shim is asked for a container that it may be making. */
 const createTries = 8
 const createPauseMs = 250
@@ -51,8 +49,10 @@ export async function recoverTask(
   bundle: Bundle,
   launcher: Launcher,
 ): Promise<ShimTask | undefined> {
+  const program = programOf(bundle, launcher)
+  const loadMs = program.timeout('shim.load')
   const bounded = withTimeout({ ...ctx, namespace: bundle.namespace }, loadMs)
-  const shim = await launcher.attach(bounded, bundle, programOf(bundle, launcher))
+  const shim = await launcher.attach(bounded, bundle, program)
   try {
     const pid = await pidOf(bounded, shim)
     if (pid !== undefined) return new ShimTask(shim, pid)

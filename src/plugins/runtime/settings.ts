@@ -1,3 +1,5 @@
+import type { Settings } from '#plugin/settings.ts'
+
 /** What starting and finding shims depends on; the same for every task of a daemon. */
 export interface RuntimeSettings {
   /** Where work directories are: `<root>/<namespace>/<id>`. */
@@ -18,6 +20,8 @@ export interface RuntimeSettings {
   readonly hostPerNamespace: boolean
   /** Program of the built-in host. */
   readonly hostBinary: string
+  /** What may change while the daemon runs. */
+  readonly live: Pick<Settings, 'timeout'>
   /** Program of the daemon: shims of old call it to publish events. */
   readonly daemonBinary: string
 }

@@ -23,6 +23,9 @@ import { toTimestamp } from './wire.ts'
 
 const infoMs = 10_000
 
+/** What may be waited for, as in `[timeouts]`. */
+export type ShimTimeout = 'shim.cleanup' | 'shim.load' | 'shim.shutdown' | 'task.state'
+
 /** The program of a shim, to be called for bundles. */
 export class ShimProgram {
   readonly path: string
@@ -38,6 +41,11 @@ export class ShimProgram {
   /** Whether it is this package's own: one process of it serves a whole namespace. */
   get builtin(): boolean {
     return this.path === this.#settings.hostBinary
+  }
+
+  /** How long to wait in ms, as the configuration of the daemon has it now. */
+  timeout(name: ShimTimeout): number {
+    return this.#settings.live.timeout(`io.containerd.timeout.${name}`)
   }
 
   /** Starts a shim, or finds the one that serves this bundle's group already. */

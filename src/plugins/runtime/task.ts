@@ -9,8 +9,6 @@ import type { CallOptions } from '#lib/rpc/rpc.ts'
 import type { Shim } from './shim.ts'
 import { toAny, toStatus, toTimestamp } from './wire.ts'
 
-/** containerd's `io.containerd.timeout.task.state`. */
-const stateMs = 2_000
 /** For calls that take a shim no time unless it is stuck. */
 const quickMs = 60_000
 
@@ -42,7 +40,7 @@ export class ShimTask implements Task {
   }
 
   async state(ctx: Context, execId = ''): Promise<ProcessState> {
-    const bounded = withTimeout(ctx, stateMs)
+    const bounded = withTimeout(ctx, this.shim.program.timeout('task.state'))
     const reply = await this.#calls.state(this.#ids(execId), bounded).catch((err: unknown) => {
       if (!this.shim.closed.aborted) throw err
       throw notFound(`task ${this.id}`, { cause: err })

@@ -15,6 +15,7 @@ export const nativePlugin = definePlugin({
   type: SnapshotPlugin,
   id: 'native',
   config: defaults,
+  describe: { rootPath: 'Where snapshots live; empty for the plugin’s own root directory.' },
 
   async init({ ctx, config, rootDir, meta }) {
     const root = config.rootPath || rootDir

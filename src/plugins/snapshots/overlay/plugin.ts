@@ -29,6 +29,13 @@ export const overlayPlugin = definePlugin({
   type: SnapshotPlugin,
   id: 'overlayfs',
   config: defaults,
+  describe: {
+    rootPath: 'Where snapshots live; empty for the plugin’s own root directory.',
+    upperdirLabel: 'Show each snapshot’s upper directory as a label.',
+    syncRemove: 'Delete directories inside remove instead of leaving them to the collector.',
+    slowChown: 'Chown a whole tree when the kernel cannot id-map it: slow, and doubles its disk.',
+    mountOptions: 'Added to overlay mounts; bind mounts do not get them.',
+  },
 
   async init({ ctx, config, rootDir, meta }) {
     const root = config.rootPath || rootDir
