@@ -1,6 +1,9 @@
 import { once } from 'node:events'
 
 import { describe } from '#lib/errors/errors.ts'
+import { dump } from '#plugins/process/dump.ts'
+import { serviceManager, type ServiceManager } from '#plugins/process/notify.ts'
+import { takePlace } from '#plugins/process/place.ts'
 
 import { loadCatalog } from './catalog.ts'
 import type { Config, Overrides } from './config/config.ts'
@@ -17,6 +20,9 @@ export interface Source {
   readonly overrides: Overrides
 }
 
+/** How long a stop may take before the process ends anyway, in ms. */
+const stopMs = 30_000
+
 /**
  * Runs a daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again. A second SIGTERM
  * while it stops ends the process at once.
@@ -29,19 +35,32 @@ export async function run(source: Source): Promise<void> {
   const config = decodeConfig(read, await loadCatalog(read, log))
   process.umask(0o022)
   logNotices(log, config)
+  const manager = serviceManager(log)
   await using server = createServer(config, { log })
   const stopped = once(server.events, 'stopped')
-  handleSignals(source, server, log)
+  server.events.once('booted', () => manager.ready())
+  handleSignals(source, server, log, manager)
+  takePlace({ oomScore: config.oomScore, cgroup: config.cgroup.path }, log)
   await server.start()
   await stopped
 }
 
-function handleSignals(source: Source, server: DaemonServer, log: LiveLogger): void {
+function handleSignals(
+  source: Source,
+  server: DaemonServer,
+  log: LiveLogger,
+  manager: ServiceManager,
+): void {
   let stopping = false
   const stop = (name: string): void => {
     // Only what must be waited for is cut off: state on disk is right at any time.
     if (stopping) process.exit(1)
     stopping = true
+    manager.stopping()
+    setTimeout(() => {
+      log.error('the stop takes too long; ending at once', { ms: stopMs })
+      process.exit(1)
+    }, stopMs).unref()
     server.stop(name).catch((err: unknown) => {
       log.error('the stop failed', { error: describe(err) })
       process.exit(1)
@@ -49,9 +68,14 @@ function handleSignals(source: Source, server: DaemonServer, log: LiveLogger): v
   }
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, stop)
   process.on('SIGPIPE', () => {})
+  process.on('SIGUSR1', () => void dump(log))
   process.on(
     'SIGHUP',
-    oneAtATime(async () => await reload(source, server, log)),
+    oneAtATime(async () => {
+      manager.reloading()
+      await reload(source, server, log)
+      manager.ready()
+    }),
   )
 }
 

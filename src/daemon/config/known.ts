@@ -25,8 +25,6 @@ const messageSizes: Shape = {
 
 /** Keys above the plugins. */
 export const knownTop: Shape = {
-  oom_score: 0,
-  cgroup: { path: '' },
   debug: { log_trace_id: false },
 }
 

@@ -1,5 +1,6 @@
 import type { Logger } from '#core/context.ts'
-import type { GrpcServerOptions } from '#lib/grpc/server.ts'
+import { unavailable } from '#lib/errors/errors.ts'
+import type { GrpcServer, GrpcServerOptions } from '#lib/grpc/server.ts'
 import type { Interceptor, RegisteredService } from '#lib/rpc/rpc.ts'
 import { type Daemon, each } from '#plugin/plugin.ts'
 import {
@@ -49,19 +50,48 @@ export interface GrpcSettings {
   readonly guard?: Interceptor<RpcContext>
 }
 
+/** Begins to listen somewhere. */
+export type Listen = (options: GrpcServerOptions<RpcContext>) => Promise<GrpcServer>
+
 /** How long a stop waits for the calls in flight before it aborts them, in ms. */
 const stopMs = 5000
 
-/** The options of a gRPC server that serves everything the daemon has. */
-export function grpcOptions(
+/**
+ * Serves everything the daemon has with `listen`, which is given the options.
+ *
+ * Disposal first ends the calls that would go on for ever, then waits for the others.
+ */
+export async function serveGrpc(
   parts: GrpcParts,
   settings: GrpcSettings,
+  listen: Listen,
+): Promise<GrpcServer> {
+  const stop = new AbortController()
+  const server = await listen(grpcOptions(parts, settings, stop.signal))
+  return {
+    get port() {
+      return server.port
+    },
+    get activeCalls() {
+      return server.activeCalls
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort(unavailable('the daemon is stopping'))
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function grpcOptions(
+  parts: GrpcParts,
+  settings: GrpcSettings,
+  stopping: AbortSignal,
 ): GrpcServerOptions<RpcContext> {
   const { log, maxRecvMessageSize, maxSendMessageSize, guard } = settings
   const services = complete([...parts.apis.values()].flatMap((api) => api.grpc ?? []))
   return {
     services,
-    context: (call) => contextOf(call, log),
+    context: (call) => endingWith(stopping, contextOf(call, log)),
     interceptors: [...observing(parts, services), ...(guard ? [guard] : [])],
     onUnknownError: (err, call) => {
       log.debug('call failed', { method: call.method.name, error: err })
@@ -71,6 +101,15 @@ export function grpcOptions(
     ...(maxRecvMessageSize > 0 ? { maxReceiveBytes: maxRecvMessageSize } : {}),
     ...(maxSendMessageSize > 0 ? { maxSendBytes: maxSendMessageSize } : {}),
   }
+}
+
+/** Methods whose calls have no end of their own. */
+const endless = new Set(['GetContainerEvents', 'Stream', 'Subscribe', 'Wait', 'Watch'])
+
+/** `ctx`, whose call a stop ends at once if it might never end by itself. */
+function endingWith(stopping: AbortSignal, ctx: RpcContext): RpcContext {
+  if (!endless.has(ctx.call.method.name)) return ctx
+  return { ...ctx, signal: AbortSignal.any([ctx.signal, stopping]) }
 }
 
 function observing(

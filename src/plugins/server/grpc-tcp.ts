@@ -4,10 +4,10 @@ import type { TlsOptions } from 'node:tls'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { listenGrpc } from '#lib/grpc/server.ts'
 import { SkipPlugin, definePlugin } from '#plugin/plugin.ts'
-import { type RpcContext, ServerPlugin } from '#plugins/types.ts'
+import { ServerPlugin } from '#plugins/types.ts'
 
 import { isLoopback, tcpAddress } from './address.ts'
-import { grpcOptions, grpcRequires, requireAudit } from './grpc-server.ts'
+import { grpcRequires, type Listen, requireAudit, serveGrpc } from './grpc-server.ts'
 
 /** `[plugins."io.containerd.server.v1.grpc-tcp"]`, before version 4 the `tcp_` keys of `[grpc]`. */
 export interface GrpcTcpConfig {
@@ -66,9 +66,9 @@ export const grpcTcpServerPlugin = definePlugin({
     const scope = new AsyncDisposableStack()
     return {
       async listen() {
-        const options = grpcOptions(deps, { ...config, log })
         const where = { ...(host ? { host } : {}), port, ...(tls ? { tls } : {}) }
-        const server = scope.use(await listenGrpc<RpcContext>(where, options))
+        const listen: Listen = async (options) => await listenGrpc(where, options)
+        const server = scope.use(await serveGrpc(deps, { ...config, log }, listen))
         const address = `${host?.includes(':') ? `[${host}]` : (host ?? '')}:${server.port}`
         meta.exports['address'] = address
         log.info('serving...', { address, tls: tls !== undefined })

@@ -3,7 +3,7 @@ import { definePlugin } from '#plugin/plugin.ts'
 import { ServerPlugin } from '#plugins/types.ts'
 
 import { unixPath } from './address.ts'
-import { grpcOptions, grpcRequires, requireAudit } from './grpc-server.ts'
+import { grpcRequires, type Listen, requireAudit, serveGrpc } from './grpc-server.ts'
 import { listenUnixGrpc } from './unix-grpc.ts'
 
 /** `[plugins."io.containerd.server.v1.grpc"]`, before version 4 of the configuration `[grpc]`. */
@@ -47,8 +47,9 @@ export const grpcServerPlugin = definePlugin({
     meta.exports['address'] = path
     return {
       async listen({ signal }) {
-        const options = grpcOptions(deps, { ...config, log })
-        scope.use(await listenUnixGrpc(path, config, options, signal))
+        const listen: Listen = async (options) =>
+          await listenUnixGrpc(path, config, options, signal)
+        scope.use(await serveGrpc(deps, { ...config, log }, listen))
         log.info('serving...', { address: path })
       },
       [Symbol.asyncDispose]: async () => await scope.disposeAsync(),

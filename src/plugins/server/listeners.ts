@@ -6,7 +6,7 @@ import { ServerPlugin } from '#plugins/types.ts'
 import { guard } from './access/guard.ts'
 import { type Role, parseRole } from './access/role.ts'
 import { unixPath } from './address.ts'
-import { grpcOptions, grpcRequires, requireAudit } from './grpc-server.ts'
+import { grpcRequires, type Listen, requireAudit, serveGrpc } from './grpc-server.ts'
 import { listenUnixGrpc } from './unix-grpc.ts'
 
 /** One more socket, whose clients may do less. */
@@ -20,6 +20,7 @@ interface Listener {
 
 const noListeners: readonly unknown[] = []
 const maxMode = 0o777
+const defaultLimits = { maxRecvMessageSize: 0, maxSendMessageSize: 0 }
 
 /**
  * `io.containerd.server.v1.listeners`: more unix sockets, each with an owner and a role. containerd
@@ -48,13 +49,10 @@ export const listenersPlugin = definePlugin({
       async listen({ signal }) {
         for (const listener of listeners) {
           const { address, role } = listener
-          const options = grpcOptions(deps, {
-            log,
-            maxRecvMessageSize: 0,
-            maxSendMessageSize: 0,
-            guard: guard(role, address),
-          })
-          scope.use(await listenUnixGrpc(address, listener, options, signal))
+          const listen: Listen = async (options) =>
+            await listenUnixGrpc(address, listener, options, signal)
+          const settings = { log, ...defaultLimits, guard: guard(role, address) }
+          scope.use(await serveGrpc(deps, settings, listen))
           log.info('serving...', { address, role: role.rule })
         }
       },
