@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { Context, Logger } from '#core/context.ts'
 import { describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
-import { proxyPlugins } from '#plugins/proxy/plugins.ts'
+import { withProxies } from '#plugins/proxy/plugins.ts'
 import { ServerPlugin } from '#plugins/types.ts'
 
 import type { Config } from './config/config.ts'
@@ -117,7 +117,7 @@ class EmbeddedServer implements DaemonServer {
     log.info('starting wharfd', { version, root, state })
     await makeDirectories(this.#config)
     await using scope = new AsyncDisposableStack()
-    const plugins = [...this.#config.available, ...proxyPlugins(this.#config.proxyPlugins, log)]
+    const plugins = withProxies(this.#config.available, this.#config.proxyPlugins, log)
     const set = scope.use(await start(this.#ctx, plugins, this.#startOptions()))
     for (const server of set.all(ServerPlugin).values()) {
       if (!signal.aborted) await server.listen(this.#ctx)

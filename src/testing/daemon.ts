@@ -37,6 +37,10 @@ export interface TestDaemon extends AsyncDisposable {
 export interface DaemonOptions {
   /** More of `config.toml`, after what the directories need. */
   readonly config?: string
+  /** More keys of `config.toml` above its tables. */
+  readonly top?: string
+  /** URIs of more plugins to leave out. */
+  readonly disabled?: readonly string[]
   /** The real thing instead of wharfd. */
   readonly containerd?: Containerd
   /** The Node that runs wharfd; the one that runs this unless given. */
@@ -68,7 +72,8 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
 const configOf = (daemon: TestDaemon, options: DaemonOptions): string => `version = 2
 root = "${daemon.root}"
 state = "${daemon.state}"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = ${JSON.stringify(['io.containerd.grpc.v1.cri', ...(options.disabled ?? [])])}
+${options.top ?? ''}
 
 [grpc]
 address = "${daemon.address}"

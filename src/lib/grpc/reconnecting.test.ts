@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 
 import { Health } from '#gen/grpc/health_pb.ts'
 import { codeOf, hasCode } from '#lib/errors/errors.ts'
-import { implement } from '#lib/rpc/rpc.ts'
+import { type Call, implement } from '#lib/rpc/rpc.ts'
 
 import { ReconnectingConnection } from './reconnecting.ts'
 import { listenGrpc } from './server.ts'
@@ -97,6 +97,24 @@ test('calls that come together share one connection', async (t) => {
     assert.equal((await Promise.all(many)).length, 20)
     assert.equal(calls.length, 20)
   })
+})
+
+test('a call says what is not hidden', async (t) => {
+  if (t.signal.aborted) return
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'reconnect-'))
+  const path = join(dir.path, 's.sock')
+  const said: (string | undefined)[] = []
+  const health = implement<Call, typeof Health>(Health, {
+    check(_request, { metadata }) {
+      said.push(metadata.get('namespace'), metadata.get('lease'))
+      return {}
+    },
+  })
+  const options = { services: [health], context: (call: Call) => call, stopMs: 100 }
+  await using _server = await listenGrpc({ path }, options)
+  await using connection = new ReconnectingConnection(path, { hidden: ['lease'] })
+  await connection.client(Health).check({}, { metadata: { namespace: 'n', lease: 'l' } })
+  assert.deepEqual(said, ['n', undefined])
 })
 
 test('a stream that is left before it began is not read', async (t) => {

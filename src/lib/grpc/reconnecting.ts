@@ -14,6 +14,8 @@ export interface ReconnectingOptions extends Omit<GrpcClientOptions, 'signal'> {
   readonly minBackoffMs?: number
   /** The longest wait between two attempts, ms; 3 s by default. */
   readonly maxBackoffMs?: number
+  /** Keys of a call's metadata that the other side must not see. */
+  readonly hidden?: readonly string[]
 }
 
 /** Why nothing is there, and until when nobody tries again. */
@@ -78,11 +80,17 @@ export class ReconnectingConnection implements Connection {
     }
     const { methodKind } = method
     const replies = methodKind === 'server_streaming' || methodKind === 'bidi_streaming'
-    return (request: unknown, options: CallOptions = {}) => {
+    return (request: unknown, given: CallOptions = {}) => {
+      const options = { ...given, metadata: this.#shown(given.metadata ?? {}) }
       const ready = this.#ready(options.signal)
       const started = ready.then((connection) => ({ value: call(connection, request, options) }))
       return replies ? new LateReplies(started) : started.then(({ value }) => value)
     }
+  }
+
+  #shown(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    const { hidden = [] } = this.#options
+    return Object.fromEntries(Object.entries(metadata).filter(([key]) => !hidden.includes(key)))
   }
 
   /** The connection, which is made if there is none. @throws `unavailable` while nobody is there. */

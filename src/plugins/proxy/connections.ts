@@ -1,6 +1,9 @@
 import { ReconnectingConnection } from '#lib/grpc/reconnecting.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 
+/** A lease is of this daemon: another containerd would look for it among its own. */
+const hidden = ['containerd-lease']
+
 interface Shared {
   readonly connection: ReconnectingConnection
   users: number
@@ -18,7 +21,7 @@ export class Connections {
   /** The connection to `address`. It is not made before it is called over. */
   use(address: string): Lent {
     const shared = this.#byAddress.getOrInsertComputed(address, () => ({
-      connection: new ReconnectingConnection(address),
+      connection: new ReconnectingConnection(address, { hidden }),
       users: 0,
     }))
     shared.users++

@@ -19,6 +19,7 @@ import { Connections } from './connections.ts'
 
 /** `[proxy_plugins.<name>]` in config.toml: a plugin that another process serves. */
 export interface ProxyConfig {
+  readonly name: string
   /** `snapshot`, `content`, `diff` or `sandbox`, or the full type: `io.containerd.snapshotter.v1`. */
   readonly type: string
   /** Its gRPC socket: a path, `unix:///path`, or `host:port`. */
@@ -31,7 +32,7 @@ export interface ProxyConfig {
 }
 
 /** How to make a plugin of one type that speaks over a connection. */
-type Make = (name: string, proxy: ProxyConfig, connections: Connections) => Plugin
+type Make = (proxy: ProxyConfig, connections: Connections) => Plugin
 
 const kinds: Readonly<Record<string, Make>> = {
   snapshot: over(SnapshotPlugin, (connection, name) => new RemoteSnapshotter(connection, name)),
@@ -51,18 +52,32 @@ const shortNames: Readonly<Record<string, string>> = {
 }
 
 /**
- * The plugins that `[proxy_plugins]` describes. Those at one address share a connection, which is
- * made when it is needed, and again when it was lost.
+ * `plugins` and those that `[proxy_plugins]` describes. Those at one address share a connection, which
+ * is made when it is needed, and again when it was lost.
  *
- * One of an unknown type is named in the log and left out. Source: upstream `LoadPlugins`.
+ * A proxy takes the place of a plugin of its type and name, where upstream refuses to start; a proxy of
+ * an unknown type is left out. Both are said in the log. Source: upstream `LoadPlugins`.
  */
-export function proxyPlugins(configs: ReadonlyMap<string, ProxyConfig>, log: Logger): Plugin[] {
+export function withProxies(
+  plugins: readonly Plugin[],
+  proxies: readonly ProxyConfig[],
+  log: Logger,
+): Plugin[] {
+  const remote = proxyPlugins(proxies, log)
+  const local = plugins.filter(({ uri }) => !remote.some((proxy) => proxy.uri === uri))
+  for (const { uri } of plugins.filter((plugin) => !local.includes(plugin))) {
+    log.info('a proxy plugin takes the place of the built-in one', { plugin: uri })
+  }
+  return [...local, ...remote]
+}
+
+function proxyPlugins(proxies: readonly ProxyConfig[], log: Logger): Plugin[] {
   const connections = new Connections()
   const plugins: Plugin[] = []
-  for (const [name, proxy] of configs) {
+  for (const proxy of proxies) {
     const make = kinds[shortNames[proxy.type] ?? proxy.type]
-    if (make) plugins.push(make(name, proxy, connections))
-    else log.warn('unknown proxy plugin type', { plugin: name, type: proxy.type })
+    if (make) plugins.push(make(proxy, connections))
+    else log.warn('unknown proxy plugin type', { plugin: proxy.name, type: proxy.type })
   }
   return plugins
 }
@@ -71,16 +86,17 @@ function over<T extends object>(
   type: PluginType<T>,
   open: (connection: Connection, name: string) => T,
 ): Make {
-  return (name, proxy, connections) =>
+  return (proxy, connections) =>
     definePlugin({
       type,
-      id: name,
+      id: proxy.name,
       init({ meta }) {
-        if (proxy.address === '') throw invalidArgument(`proxy plugin "${name}" has no address`)
+        if (proxy.address === '')
+          throw invalidArgument(`proxy plugin "${proxy.name}" has no address`)
         tell(meta, proxy)
         const lent = connections.use(proxy.address)
         // What is remote holds nothing; the connection is what ends with the plugin.
-        return Object.assign(open(lent.connection, name), {
+        return Object.assign(open(lent.connection, proxy.name), {
           [Symbol.asyncDispose]: async () => await lent[Symbol.asyncDispose](),
         })
       },
