@@ -1,8 +1,10 @@
 import { formatDuration, parseDuration } from '#lib/go/duration.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
+import { processMetrics } from '#lib/metrics/metrics.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { GcPlugin, MetadataPlugin } from '#plugins/types.ts'
 
+import { measured } from './measured.ts'
 import { GcScheduler, type SchedulerSettings, bounded } from './scheduler.ts'
 
 /** `[plugins."io.containerd.gc.v1.scheduler"]` in config.toml. */
@@ -43,7 +45,8 @@ export const gcPlugin = definePlugin({
     meta.exports['DeletionThreshold'] = String(settings.deletionThreshold)
     meta.exports['MutationThreshold'] = String(settings.mutationThreshold)
     meta.exports['ScheduleDelay'] = formatDuration(settings.scheduleDelay)
-    return new GcScheduler(ctx, deps.metadata, settings)
+    const metadata = measured(deps.metadata, processMetrics)
+    return new GcScheduler(ctx, metadata, settings).owning(metadata)
   },
   reload(scheduler, config) {
     if (scheduler instanceof GcScheduler) scheduler.configure(settingsOf(config))

@@ -21,7 +21,7 @@ export interface SchedulerSettings {
 }
 
 /** What is scheduled. */
-interface Collectable {
+export interface Collectable {
   collect(ctx: Context): Promise<CollectionStats>
   onMutation(listener: (mutation: { readonly deleted: boolean }) => void): Disposable
 }
@@ -69,6 +69,12 @@ export class GcScheduler implements Scheduler {
   configure(settings: SchedulerSettings): void {
     this.#settings = settings
     this.#noteMutations()
+  }
+
+  /** Disposes `resource` when this is disposed. */
+  owning(resource: Disposable): this {
+    this.#scope.use(resource)
+    return this
   }
 
   async collect(ctx: Context): Promise<CollectionStats> {

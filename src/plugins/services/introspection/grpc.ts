@@ -1,5 +1,8 @@
+import { timestampFromDate } from '@bufbuild/protobuf/wkt'
+
 import type { Context } from '#core/context.ts'
 import type { TaskManager } from '#core/runtime/runtime.ts'
+import type { Warning } from '#core/warnings/warnings.ts'
 import { Introspection, type PluginInfoRequest } from '#gen/services/introspection_pb.ts'
 import { RuntimeRequestSchema } from '#gen/types/introspection_pb.ts'
 import { CodedError, failedPrecondition, unimplemented } from '#lib/errors/errors.ts'
@@ -19,6 +22,7 @@ export interface IntrospectionParts {
   /** Holds `uuid`. */
   readonly rootDir: string
   plugins(): readonly PluginStatus[]
+  warnings(): readonly Warning[]
   /** By plugin id: those that can tell about a runtime. */
   readonly runtimes: ReadonlyMap<string, Pick<TaskManager, 'runtimeInfo'>>
 }
@@ -41,7 +45,12 @@ export function introspectionApi(parts: IntrospectionParts): RegisteredService<R
       uuid ??= readOrMakeUuid(parts.rootDir)
       try {
         const { pid } = process
-        return { uuid: await uuid, pid: BigInt(pid), pidns: await pidNamespace(pid) }
+        return {
+          uuid: await uuid,
+          pid: BigInt(pid),
+          pidns: await pidNamespace(pid),
+          deprecations: parts.warnings().map(warningToProto),
+        }
       } catch (err) {
         uuid = undefined
         throw err
@@ -50,6 +59,12 @@ export function introspectionApi(parts: IntrospectionParts): RegisteredService<R
     pluginInfo: (request, ctx) => pluginInfo(ctx, parts, request),
   })
 }
+
+const warningToProto = ({ id, message, lastOccurrence }: Warning) => ({
+  id,
+  message,
+  lastOccurrence: timestampFromDate(lastOccurrence),
+})
 
 async function pluginInfo(ctx: Context, parts: IntrospectionParts, request: PluginInfoRequest) {
   const { type, id } = request
@@ -76,7 +91,14 @@ export const introspectionApiPlugin = definePlugin({
   init: ({ rootDir, deps }) => {
     const { introspection, runtimes } = deps
     return {
-      grpc: [introspectionApi({ rootDir, plugins: () => introspection.plugins(), runtimes })],
+      grpc: [
+        introspectionApi({
+          rootDir,
+          plugins: () => introspection.plugins(),
+          warnings: () => introspection.warnings(),
+          runtimes,
+        }),
+      ],
     }
   },
 })

@@ -60,6 +60,14 @@ const statuses: PluginStatus[] = [
   { plugin: runtime, meta: nothing, state: 'running', startMs: 1 },
 ]
 
+const warnings = () => [
+  {
+    id: 'io.containerd.deprecation/cgroup-v1',
+    message: 'old',
+    lastOccurrence: new Date(1_700_000_000_123),
+  } as const,
+]
+
 type Client = ServiceClient<typeof Introspection>
 
 async function introspecting(
@@ -79,7 +87,7 @@ async function introspecting(
       },
     ],
   ])
-  const api = introspectionApi({ rootDir, plugins: () => statuses, runtimes })
+  const api = introspectionApi({ rootDir, plugins: () => statuses, warnings, runtimes })
   await using served = await serve(newContext(t), [api])
   await body(served.connection.client(Introspection), rootDir)
 }
@@ -129,7 +137,7 @@ test('a root directory keeps its uuid, and one that is damaged is not replaced',
   })
   await introspecting(t, async (client, rootDir) => {
     await client.server({})
-    const api = introspectionApi({ rootDir, plugins: () => [], runtimes: new Map() })
+    const api = introspectionApi({ rootDir, plugins: () => [], warnings, runtimes: new Map() })
     await writeFile(join(rootDir, 'uuid'), 'nonsense')
     await using served = await serve(newContext(t), [api])
     await rejectsWith('unknown', served.connection.client(Introspection).server({}), /invalid UUID/)
@@ -148,5 +156,17 @@ test('a runtime is asked through its plugin', async (t) => {
     const snapshotter = { type: SnapshotPlugin.name, options }
     await rejectsWith('unimplemented', client.pluginInfo({ ...snapshotter, id: 'good' }))
     await rejectsWith('failed_precondition', client.pluginInfo({ ...snapshotter, id: 'failed' }))
+  })
+})
+
+test('deprecated features that are in use are told with the time', async (t) => {
+  await introspecting(t, async (client) => {
+    const { deprecations } = await client.server({})
+    const [warning, ...others] = deprecations
+    assert.deepEqual(others, [])
+    assert.equal(warning?.id, 'io.containerd.deprecation/cgroup-v1')
+    assert.equal(warning?.message, 'old')
+    assert.equal(warning?.lastOccurrence?.seconds, 1_700_000_000n)
+    assert.equal(warning?.lastOccurrence?.nanos, 123_000_000)
   })
 })

@@ -1,4 +1,5 @@
 import { Version } from '#gen/services/version_pb.ts'
+import { Counter, processMetrics } from '#lib/metrics/metrics.ts'
 import { packageVersion } from '#lib/release/release.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
@@ -7,15 +8,28 @@ import { ApiPlugin, type RpcContext } from '#plugins/types.ts'
 /** The containerd release whose API and behaviour this daemon has; clients compare it. */
 const containerdVersion = 'v2.4.0'
 
-/** The service `containerd.services.version.v1.Version`: the level of the API, and who has it. */
-export function versionApi(): RegisteredService<RpcContext> {
-  const version = `${containerdVersion}+wharf.${packageVersion}`
-  return implement(Version, { version: () => ({ version, revision: '' }) })
-}
+/** What this daemon calls itself: the API it has, and who has it. */
+const version = `${containerdVersion}+wharf.${packageVersion}`
 
-/** `io.containerd.grpc.v1.version`. */
+/** The service `containerd.services.version.v1.Version`: the level of the API, and who has it. */
+export const versionApi = (): RegisteredService<RpcContext> =>
+  implement(Version, { version: () => ({ version, revision: '' }) })
+
+/** `io.containerd.grpc.v1.version`; it also tells the version to whoever looks at metrics. */
 export const versionApiPlugin = definePlugin({
   type: ApiPlugin,
   id: 'version',
-  init: () => ({ grpc: [versionApi()] }),
+  init() {
+    const info = new Counter({
+      name: 'containerd_build_info_total',
+      help: 'The version of the daemon, in its labels.',
+      labels: ['version', 'revision'],
+    })
+    info.with(version, '').value = 1
+    const shown = processMetrics.add(info)
+    return {
+      grpc: [versionApi()],
+      [Symbol.asyncDispose]: async () => await Promise.resolve(shown[Symbol.dispose]()),
+    }
+  },
 })
