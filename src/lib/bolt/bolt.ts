@@ -15,24 +15,28 @@ interface Job {
   fail(reason: unknown): void
 }
 
-/** For how long update functions are gathered into one commit before it is flushed, in ms. */
-const gatherTime = 2
+/** How a database is run. */
+export interface BoltSettings {
+  readonly readOnly: boolean
+  /** For how long update functions are gathered into one commit before it is flushed, in ms. */
+  readonly gatherMs: number
+}
 
 /** A database on an open file, which it owns. */
 export class BoltDatabase implements Database {
   readonly path: string
   readonly #file: BoltFile
   readonly #store: Store
-  readonly #readOnly: boolean
+  readonly #settings: BoltSettings
   readonly #queue = new Set<Job>()
   #working: Promise<void> | undefined
   #closed = false
 
-  constructor(file: BoltFile, store: Store, readOnly: boolean) {
+  constructor(file: BoltFile, store: Store, settings: BoltSettings) {
     this.path = file.path
     this.#file = file
     this.#store = store
-    this.#readOnly = readOnly
+    this.#settings = settings
   }
 
   view<T>(fn: (tx: ReadBucket) => T): T {
@@ -45,7 +49,7 @@ export class BoltDatabase implements Database {
 
   async update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T> {
     this.#check()
-    if (this.#readOnly)
+    if (this.#settings.readOnly)
       throw failedPrecondition(`database ${JSON.stringify(this.path)} is read-only`)
     const signal = options?.signal
     signal?.throwIfAborted()
@@ -97,7 +101,7 @@ export class BoltDatabase implements Database {
     try {
       await this.#store.prepare()
       const tx = this.#store.begin()
-      const end = performance.now() + gatherTime
+      const end = performance.now() + this.#settings.gatherMs
       for (const job of this.#queue) {
         this.#queue.delete(job)
         jobs.push(job)

@@ -74,7 +74,7 @@ test('a function that throws is undone alone, whatever it did', async () => {
 
 test('updates that arrive during a flush share the next one', async () => {
   const file = new MemoryFile()
-  await using db = await openFile(file, {})
+  await using db = await openFile(file, { gatherMs: 10_000 })
   const syncs = () => file.steps.filter(({ kind }) => kind === 'sync').length
   await db.update((tx) => tx.createBucket('b'))
   const before = syncs()
@@ -111,7 +111,7 @@ test('an update that changes nothing does not touch the file', async () => {
 test('a failing disk fails the callers, and the state goes on from what is durable', async () => {
   for (const broken of ['write', 'sync', 'truncate'] as const) {
     const file = new MemoryFile()
-    await using db = await openFile(file, {})
+    await using db = await openFile(file, { gatherMs: 10_000 })
     const big = 'x'.repeat(100_000)
     await db.update(inBucket((b) => b.put('a', big)))
     await db.update(inBucket((b) => b.delete('a')))

@@ -76,4 +76,6 @@ export interface OpenOptions {
   readonly lock?: (fd: number, exclusive: boolean) => boolean
   /** How many bytes of pages to keep in memory; 8 MiB when missing. */
   readonly cacheBytes?: number
+  /** For how long update functions may run on end before their commit is flushed, in ms; 2 when missing. */
+  readonly gatherMs?: number
 }

@@ -10,6 +10,8 @@ import { type BoltFile, FdFile } from './file.ts'
 import { create, readMeta, Store } from './store.ts'
 
 /** Bytes of pages kept in memory when the options do not say. */
+/** Long enough for a burst to share a flush, short enough for the event loop. */
+const defaultGatherMs = 2
 const defaultCacheBytes = 8 * 1024 * 1024
 
 const lockPoll = 50
@@ -53,7 +55,7 @@ export async function openFile(file: BoltFile, options: OpenOptions): Promise<Da
     cacheBytes: options.cacheBytes ?? defaultCacheBytes,
     noSync,
   })
-  return new BoltDatabase(file, store, readOnly)
+  return new BoltDatabase(file, store, { readOnly, gatherMs: options.gatherMs ?? defaultGatherMs })
 }
 
 async function lockFile(fd: number, path: string, options: OpenOptions): Promise<void> {
