@@ -24,7 +24,7 @@ if (missing !== undefined) {
 const args = process.argv.slice(2)
 const run = spawnSync(
   process.execPath,
-  ['--test', '--test-timeout=600000', ...(args.length > 0 ? args : everything)],
+  ['--test', '--test-timeout=240000', ...(args.length > 0 ? args : everything)],
   { stdio: 'inherit' },
 )
 process.exitCode = run.status ?? 1
