@@ -72,6 +72,21 @@ for (const [shimName, options] of Object.entries(shims)) {
       assertNothingLeft(bench, 'a')
     })
 
+    check('a delete comes to its end when its caller leaves', async (bench) => {
+      const { ctx, manager } = bench
+      const task = await bench.create('a', ['true'])
+      await task.start(ctx)
+      await task.wait(ctx)
+      const caller = new AbortController()
+      const deleting = manager.delete({ ...ctx, signal: caller.signal }, 'a')
+      setImmediate(() => caller.abort())
+      await assert.rejects(deleting)
+      const dirs = [join(bench.bundle('a'), '..'), join(bench.dir, 'root', bench.namespace)]
+      await until('the bundle is gone', () => dirs.every((dir) => readdirSync(dir).length === 0))
+      await assert.rejects(manager.get(ctx, 'a'), { message: 'task a not found' })
+      assertNothingLeft(bench, 'a')
+    })
+
     check("a bundle has containerd's files and modes", async (bench) => {
       await bench.create('a', ['true'])
       const path = bench.bundle('a')

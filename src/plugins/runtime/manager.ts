@@ -76,7 +76,13 @@ export class ShimTaskManager implements TaskManager {
 
   async delete(ctx: Context, id: string): Promise<Exit> {
     const task = await this.#task(ctx, id)
-    const { shim } = task
+    // The shim does not stop when the caller leaves, and nobody else would remove the bundle.
+    const { signal } = this.#ctx
+    return await raceAbort(this.#pending.add(this.#delete({ ...ctx, signal }, task)), ctx.signal)
+  }
+
+  async #delete(ctx: Context, task: ShimTask): Promise<Exit> {
+    const { id, shim } = task
     let exit: Exit | undefined
     let missing: unknown
     try {
