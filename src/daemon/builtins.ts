@@ -11,6 +11,7 @@ import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
+import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
@@ -27,5 +28,7 @@ export const builtins: readonly Plugin[] = [
   taskPlugin,
   ...servicePlugins,
   grpcPrometheusPlugin,
+  otlpPlugin,
+  tracingPlugin,
   ...serverPlugins,
 ]

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 
 import type { Context, Logger } from '#core/context.ts'
 import { describe, failedPrecondition } from '#lib/errors/errors.ts'
+import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
 import { withProxies } from '#plugins/proxy/plugins.ts'
 import { ServerPlugin } from '#plugins/types.ts'
@@ -67,6 +68,7 @@ class EmbeddedServer implements DaemonServer {
   readonly #stop = new AbortController()
   #config: Config
   #set: PluginSet | undefined
+  #tracing: Tracing | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   /** Reloads are one after the other. */
@@ -88,9 +90,12 @@ class EmbeddedServer implements DaemonServer {
     try {
       await this.#starting
     } catch (err) {
+      // A start that is cut short fails in whatever it was at.
+      const isCut = this.#stop.signal.aborted
       this.#stopping ??= Promise.resolve()
-      this.events.emit('stopped', err)
-      throw err
+      this.events.emit('stopped', ...(isCut ? [] : [err]))
+      if (!isCut) throw err
+      return
     }
     this.events.emit(this.#set ? 'booted' : 'stopped')
   }
@@ -117,8 +122,10 @@ class EmbeddedServer implements DaemonServer {
     log.info('starting wharfd', { version, root, state })
     await makeDirectories(this.#config)
     await using scope = new AsyncDisposableStack()
+    this.#tracing = await openOwnTracing(log)
+    const ctx = { ...this.#ctx, trace: this.#tracing?.trace }
     const plugins = withProxies(this.#config.available, this.#config.proxyPlugins, log)
-    const set = scope.use(await start(this.#ctx, plugins, this.#startOptions()))
+    const set = scope.use(await start(ctx, plugins, this.#startOptions()))
     for (const server of set.all(ServerPlugin).values()) {
       if (!signal.aborted) await server.listen(this.#ctx)
     }
@@ -145,6 +152,7 @@ class EmbeddedServer implements DaemonServer {
     this.#set = undefined
     this.#ctx.log.info('stopping', { reason })
     await set[Symbol.asyncDispose]()
+    await this.#tracing?.[Symbol.asyncDispose]()
     this.events.emit('stopped')
   }
 
@@ -173,5 +181,19 @@ class EmbeddedServer implements DaemonServer {
     } catch (err) {
       this.#ctx.log.error('cannot restore settings', { plugin: uri, error: describe(err) })
     }
+  }
+}
+
+/** What keeps it from working is said once; containers run without it as well. */
+async function openOwnTracing(log: Logger): Promise<Tracing | undefined> {
+  try {
+    return await openTracing(process.env, {
+      service: 'wharfd',
+      version,
+      complain: (error, spans) => log.warn('spans are lost', { error, spans }),
+    })
+  } catch (err) {
+    log.warn('nothing is traced', { error: describe(err) })
+    return undefined
   }
 }

@@ -74,5 +74,9 @@ export const diffServicePlugin = definePlugin({
   id: 'diff-service',
   requires: { differs: each(DiffPlugin) },
   config: defaults,
+  describe: {
+    default: 'Differs by id, in the order they are asked.',
+    syncFs: 'Whether unpacked layers are written to disk before they count as unpacked.',
+  },
   init: ({ config, deps }) => new OrderedDiffer(choose(deps.differs, config.default)),
 })

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+
+import { createLogger } from './log.ts'
+
+/** A sink that keeps its lines, without their times. */
+function sink() {
+  const lines: string[] = []
+  const write = (line: string): void => {
+    lines.push(line.replace(/"?time"?[=:]"[^"]*",? ?/, '').trim())
+  }
+  return { lines, write }
+}
+
+void suite('log', () => {
+  void test('has the forms of logrus', () => {
+    const text = sink()
+    const json = sink()
+    for (const [format, to] of [
+      ['text', text],
+      ['json', json],
+    ] as const) {
+      const log = createLogger({ level: 'info', format }, to)
+      log.with({ plugin: 'a/b' }).warn('it is so', { error: new Error('x y'), n: 1 })
+    }
+    assert.deepEqual(text.lines, ['level=warning msg="it is so" plugin=a/b error="x y" n=1'])
+    assert.deepEqual(JSON.parse(json.lines[0]?.replace(',}', '}') ?? ''), {
+      level: 'warning',
+      msg: 'it is so',
+      plugin: 'a/b',
+      error: 'x y',
+      n: 1,
+    })
+  })
+
+  void test('a new level and form hold for loggers that were derived before', () => {
+    const { lines, write } = sink()
+    const log = createLogger({ level: 'warn', format: 'text' }, { write })
+    const derived = log.with({ a: 1 })
+    derived.info('unheard')
+    log.configure({ level: 'debug', format: 'json' })
+    derived.debug('heard')
+    log.configure({ level: 'panic', format: 'text' })
+    derived.error('unheard')
+    assert.equal(lines.length, 1)
+    assert.match(lines[0] ?? '', /^\{.*"msg":"heard"/)
+  })
+})
