@@ -17,7 +17,7 @@ export function progressOn(stream: WriteStream): Progress {
     [Symbol.dispose]: clear,
     show: (doing) => {
       clear()
-      if (stream.isTTY) stream.write(doing.slice(0, stream.columns - 1))
+      if (stream.isTTY) stream.write(doing.slice(0, (stream.columns || 80) - 1))
     },
   }
 }
