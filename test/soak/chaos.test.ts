@@ -53,7 +53,7 @@ void suite('containers that come and go while things are killed', () => {
       const imported = await world.ctr('image', 'import', file)
       assert.equal(imported.code, 0, imported.stderr)
       await world.client.images.get(busybox, { signal })
-      await soak('chaos', 5, (cycle) => oneCycle(world, cycle))
+      await soak('chaos', 4, (cycle) => oneCycle(world, cycle))
       await endsWithoutShims(world)
     } catch (err) {
       t.diagnostic(await world.describe())

@@ -22,7 +22,7 @@ void suite('a daemon that is killed while clients write', () => {
     await using world = await World.open('metadata', collector)
     const facts = new Facts()
     try {
-      await soak('kill9-metadata', 4, (cycle) => oneCycle(world, facts, cycle))
+      await soak('kill9-metadata', 3, (cycle) => oneCycle(world, facts, cycle))
     } catch (err) {
       t.diagnostic(await world.describe())
       throw err
