@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 
-import { Http2Connection, type Http2Options, type Role } from './connection.ts'
+import { Http2Connection, type Http2Options } from './connection.ts'
 import type { HeaderBlock, HeaderList } from './header-block.ts'
 import { ErrorCode, Http2Error, largestStreamId, preface } from './protocol.ts'
+import type { Role } from './role.ts'
 import { Http2Stream, type StreamReceiver } from './stream.ts'
 
 /** How a client keeps its connection. */

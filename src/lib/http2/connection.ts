@@ -1,25 +1,16 @@
 import type { Socket } from 'node:net'
 
 import { Budget } from './budget.ts'
-import { Graveyard } from './graveyard.ts'
-import { HeaderAssembler } from './header-assembler.ts'
-import type { HeaderBlock } from './header-block.ts'
+import { FrameHandler } from './frame-handler.ts'
 import { FrameReader } from './frame-reader.ts'
+import { type Grave, Graveyard } from './graveyard.ts'
 import { HpackEncoder } from './hpack-encoder.ts'
 import { KeepAlive, type KeepAliveTimes } from './keep-alive.ts'
 import { Outbox } from './outbox.ts'
-import {
-  ErrorCode,
-  Flag,
-  FrameType,
-  Http2Error,
-  Setting,
-  defaultWindowBytes,
-  largestWindowBytes,
-} from './protocol.ts'
+import { ErrorCode, FrameType, Http2Error, Setting, defaultWindowBytes } from './protocol.ts'
+import type { FrameHost, Role } from './role.ts'
 import { Sender } from './sender.ts'
-import { readSettings } from './settings.ts'
-import type { Http2Stream, StreamHost } from './stream.ts'
+import type { Http2Stream } from './stream.ts'
 
 /** Limits of a connection, the same for both ends. */
 export interface Http2Options {
@@ -31,26 +22,6 @@ export interface Http2Options {
   readonly keepAlive?: KeepAliveTimes
 }
 
-/** What is different between the ends of a connection. */
-export interface Role {
-  readonly server: boolean
-  readonly maxConcurrentStreams?: number
-  /** A header block for a stream that is not open. @throws `Http2Error` if it may not be. */
-  onBlock(stream: number, block: HeaderBlock, end: boolean): void
-  /** Whether a stream of that id has not been opened yet by anybody. */
-  isIdle(stream: number): boolean
-  /** The last stream of the peer that was or might be acted on, for GOAWAY. */
-  lastStream(): number
-  onSettings?(maxConcurrentStreams: number | undefined): void
-  onGoaway?(lastStream: number, code: number, debug: string): void
-  /** A PING that was not for keeping alive has been answered. */
-  onPong?(): void
-  /** A stream has been forgotten. */
-  onRemove?(): void
-  /** The connection is over; the streams have heard of it. */
-  onClose(err: Error | undefined): void
-}
-
 const defaultWindow = 4 * 1024 * 1024
 const defaultHeaderListBytes = 64 * 1024
 /** A peer that reads so little is not read from, as long as it asks for more answers. */
@@ -59,18 +30,15 @@ const stalledBytes = 1024 * 1024
 const lingerMs = 1_000
 
 /*
- * What a peer may do without use: PING, SETTINGS, empty frames, frames of streams that are over.
- * Go's client sends a PING each round trip while it receives, so useful frames refill it.
+ * Requests that end in a reset before they were answered, whoever resets them (CVE-2023-44487,
+ * CVE-2025-8671). A client that leaves while it is being answered, as containerd's content reader
+ * does for every 32 KiB, has waited for it and is not counted.
  */
-const idleFrames = 10_000
-const idleFramesPerSecond = 1_000
-const idleFramesPerUseful = 4
-/* Streams reset before they were answered (CVE-2023-44487). */
 const resets = 10_000
 const resetsPerSecond = 1_000
 
 /** The engine of both ends: takes frames, keeps streams, answers what needs no receiver. */
-export class Http2Connection implements StreamHost {
+export class Http2Connection implements FrameHost {
   readonly server: boolean
   readonly outbox: Outbox
   readonly sender: Sender
@@ -80,15 +48,9 @@ export class Http2Connection implements StreamHost {
   readonly #socket: Socket
   readonly #role: Role
   readonly #reader: FrameReader
-  readonly #headers: HeaderAssembler
   readonly #graves = new Graveyard()
-  readonly #idle = new Budget(idleFrames, idleFramesPerSecond)
   readonly #resets = new Budget(resets, resetsPerSecond)
-  readonly #keepAlive: KeepAlive
-  readonly #connectionWindow: number
-  #receiveWindow: number
-  #credit = 0
-  #settingsReceived = false
+  readonly keepAlive: KeepAlive
   #settingsAcked = false
   #ended = false
   #error: Error | undefined
@@ -100,17 +62,16 @@ export class Http2Connection implements StreamHost {
     this.outbox = new Outbox(socket, () => this.sender.pump())
     this.sender = new Sender(this.outbox)
     this.windowBytes = options.windowBytes ?? defaultWindow
-    this.#connectionWindow = Math.max(defaultWindowBytes, this.windowBytes)
-    this.#receiveWindow = this.#connectionWindow
+    const connectionWindow = Math.max(defaultWindowBytes, this.windowBytes)
     const maxListBytes = options.maxHeaderListBytes ?? defaultHeaderListBytes
-    this.#headers = new HeaderAssembler(maxListBytes)
+    const handler = new FrameHandler(this, role, connectionWindow, maxListBytes)
     this.#reader = new FrameReader((type, flags, id, bytes, start, end) => {
-      this.#receive(type, flags, id, bytes, start, end)
+      handler.receive(type, flags, id, bytes, start, end)
     })
-    this.#keepAlive = new KeepAlive(this.outbox, options.keepAlive, () => {
+    this.keepAlive = new KeepAlive(this.outbox, options.keepAlive, () => {
       this.destroy(new Error('the peer does not answer'))
     })
-    this.#sendSettings(maxListBytes)
+    this.#sendSettings(maxListBytes, connectionWindow)
     socket.on('drain', () => this.#drain())
     socket.on('error', (err) => {
       this.#error ??= err
@@ -127,7 +88,7 @@ export class Http2Connection implements StreamHost {
   /** Takes what the socket has given, after the preface. */
   receive(chunk: Buffer): void {
     if (this.#ended) return
-    this.#keepAlive.heard()
+    this.keepAlive.heard()
     try {
       this.#reader.push(chunk)
     } catch (err) {
@@ -177,6 +138,24 @@ export class Http2Connection implements StreamHost {
     this.#socket.destroy()
   }
 
+  graveOf(stream: number): Grave {
+    return this.#graves.find(stream)
+  }
+
+  countReset(stream?: Http2Stream): void {
+    if (!this.server || stream?.headersSent || this.#resets.take()) return
+    throw new Http2Error(ErrorCode.enhanceYourCalm, 'too many streams are reset')
+  }
+
+  fault(stream: Http2Stream, code: number): void {
+    this.countReset(stream)
+    stream.reset(code)
+  }
+
+  settingsAcked(): void {
+    this.#settingsAcked = true
+  }
+
   remove(stream: Http2Stream, resetByUs: boolean): void {
     this.streams.delete(stream.id)
     this.#graves.bury(stream.id, resetByUs)
@@ -187,7 +166,7 @@ export class Http2Connection implements StreamHost {
     if (this.#ended) return
     this.#ended = true
     this.#reader.stop()
-    this.#keepAlive[Symbol.dispose]()
+    this.keepAlive[Symbol.dispose]()
     for (const stream of this.streams.values()) {
       stream.close('connection lost', ErrorCode.internalError)
     }
@@ -203,7 +182,7 @@ export class Http2Connection implements StreamHost {
     if (this.#socket.isPaused()) this.#socket.resume()
   }
 
-  #sendSettings(maxListBytes: number): void {
+  #sendSettings(maxListBytes: number, connectionWindow: number): void {
     const { outbox, windowBytes } = this
     const settings: [number, number][] = [
       [Setting.initialWindowSize, windowBytes],
@@ -217,236 +196,7 @@ export class Http2Connection implements StreamHost {
       outbox.uint16(id)
       outbox.uint32(value)
     }
-    const more = this.#connectionWindow - defaultWindowBytes
+    const more = connectionWindow - defaultWindowBytes
     if (more > 0) outbox.windowUpdate(0, more)
   }
-
-  #receive(
-    type: number,
-    flags: number,
-    id: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    if (this.#headers.stream !== 0 || !this.#settingsReceived) this.#checkOrder(type, flags, id)
-    switch (type) {
-      case FrameType.data:
-        return this.#data(flags, id, bytes, start, end)
-      case FrameType.headers:
-        return this.#headersFrame(flags, id, bytes, start, end)
-      case FrameType.continuation:
-        return this.#continuation(flags, id, bytes, start, end)
-      case FrameType.rstStream:
-        return this.#rstStream(id, bytes, start, end)
-      case FrameType.windowUpdate:
-        return this.#windowUpdate(id, bytes, start, end)
-      case FrameType.settings:
-        return this.#settings(flags, id, bytes, start, end)
-      case FrameType.ping:
-        return this.#ping(flags, id, bytes, start, end)
-      case FrameType.goaway:
-        return this.#goaway(id, bytes, start, end)
-      case FrameType.priority:
-        return this.#priority(id, bytes, start, end)
-      case FrameType.pushPromise:
-        throw violation('PUSH_PROMISE')
-      default:
-        this.#useless()
-    }
-  }
-
-  #checkOrder(type: number, flags: number, id: number): void {
-    const { stream } = this.#headers
-    if (stream !== 0) {
-      if (type === FrameType.continuation && id === stream) return
-      throw violation('a frame inside of a header block')
-    }
-    if (type !== FrameType.settings || (flags & Flag.ack) !== 0) {
-      throw violation('something else before SETTINGS')
-    }
-  }
-
-  #data(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    if (id === 0) throw violation('DATA on stream 0')
-    const flowBytes = end - start
-    this.#receiveWindow -= flowBytes
-    if (this.#receiveWindow < 0) {
-      throw new Http2Error(ErrorCode.flowControlError, 'more DATA than the window')
-    }
-    this.#give(flowBytes)
-    let [from, to] = [start, end]
-    if ((flags & Flag.padded) !== 0) {
-      from = start + 1
-      to = end - (bytes[start] ?? 0)
-      if (start === end || to < from) throw violation('padding longer than its frame')
-    }
-    const ends = (flags & Flag.endStream) !== 0
-    if (from === to && !ends) this.#useless()
-    else this.#idle.give(idleFramesPerUseful)
-    const stream = this.streams.get(id)
-    if (!stream) {
-      this.#stray(id, 'DATA')
-      return
-    }
-    const data = from === to ? noData : bytes.subarray(from, to)
-    const code = stream.receiveData(data, flowBytes, ends)
-    if (code !== ErrorCode.noError) stream.reset(code)
-  }
-
-  /** Gives the window of the connection back; what a stream may hold is its own window's business. */
-  #give(bytes: number): void {
-    this.#credit += bytes
-    if (this.#credit * 4 < this.#connectionWindow) return
-    this.outbox.windowUpdate(0, this.#credit)
-    this.#receiveWindow += this.#credit
-    this.#credit = 0
-  }
-
-  #headersFrame(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    if (id === 0) throw violation('HEADERS on stream 0')
-    let [from, to] = [start, end]
-    if ((flags & Flag.padded) !== 0) {
-      to -= bytes[from] ?? 0
-      from++
-    }
-    if ((flags & Flag.priority) !== 0) {
-      if (from + 5 > to) throw new Http2Error(ErrorCode.frameSizeError, 'HEADERS without priority')
-      if ((bytes.readUInt32BE(from) & 0x7fff_ffff) === id) throw violation('a stream on itself')
-      from += 5
-    }
-    if (to < from) throw violation('padding longer than its frame')
-    const block = this.#headers.begin(id, flags, bytes, from, to)
-    if (block) this.#block(id, block)
-  }
-
-  #continuation(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    if (this.#headers.stream === 0) throw violation('CONTINUATION of nothing')
-    if (start === end) this.#useless()
-    const block = this.#headers.go(flags, bytes, start, end)
-    if (block) this.#block(id, block)
-  }
-
-  #block(id: number, block: HeaderBlock): void {
-    this.#idle.give(idleFramesPerUseful)
-    const end = this.#headers.endStream
-    const stream = this.streams.get(id)
-    if (!stream || (!this.server && !stream.headersReceived)) {
-      if (!stream && this.#graves.find(id) === 'reset by us') return
-      if (!stream && this.#graves.find(id) === 'closed') {
-        throw new Http2Error(ErrorCode.streamClosed, 'HEADERS on a closed stream')
-      }
-      this.#role.onBlock(id, block, end)
-      return
-    }
-    const valid = end && !block.tooLarge && block.isValid('trailers')
-    const code = valid ? stream.receiveTrailers(block) : ErrorCode.protocolError
-    if (code !== ErrorCode.noError) stream.reset(code)
-  }
-
-  #rstStream(id: number, bytes: Buffer, start: number, end: number): void {
-    if (end - start !== 4) throw new Http2Error(ErrorCode.frameSizeError, 'RST_STREAM')
-    if (id === 0 || this.#role.isIdle(id)) throw violation('RST_STREAM of an idle stream')
-    const stream = this.streams.get(id)
-    if (!stream) {
-      this.#useless()
-      return
-    }
-    if (this.server && !stream.headersSent && !this.#resets.take()) {
-      throw new Http2Error(ErrorCode.enhanceYourCalm, 'too many streams are reset')
-    }
-    stream.close('reset by peer', bytes.readUInt32BE(start))
-  }
-
-  #windowUpdate(id: number, bytes: Buffer, start: number, end: number): void {
-    if (end - start !== 4) throw new Http2Error(ErrorCode.frameSizeError, 'WINDOW_UPDATE')
-    const increment = bytes.readUInt32BE(start) & 0x7fff_ffff
-    if (id === 0) {
-      if (increment === 0) throw violation('WINDOW_UPDATE of 0')
-      this.sender.window += increment
-      if (this.sender.window > largestWindowBytes) {
-        throw new Http2Error(ErrorCode.flowControlError, 'the window is too wide')
-      }
-      this.sender.pump()
-      return
-    }
-    if (this.#role.isIdle(id)) throw violation('WINDOW_UPDATE of an idle stream')
-    const stream = this.streams.get(id)
-    if (increment === 0) stream?.reset(ErrorCode.protocolError)
-    else if (stream?.widen(increment) === false) stream.reset(ErrorCode.flowControlError)
-  }
-
-  #settings(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    if (id !== 0) throw violation('SETTINGS of a stream')
-    if ((flags & Flag.ack) !== 0) {
-      if (start !== end) throw new Http2Error(ErrorCode.frameSizeError, 'SETTINGS with ACK')
-      this.#settingsAcked = true
-      return
-    }
-    this.#useless()
-    const settings = readSettings(bytes, start, end)
-    this.#settingsReceived = true
-    if (settings.headerTableSize !== undefined) this.encoder.allow(settings.headerTableSize)
-    if (settings.initialWindowSize !== undefined) this.#widenAll(settings.initialWindowSize)
-    this.outbox.frame(FrameType.settings, Flag.ack, 0, 0)
-    this.#role.onSettings?.(settings.maxConcurrentStreams)
-  }
-
-  #widenAll(initialWindow: number): void {
-    const more = initialWindow - this.sender.initialWindow
-    this.sender.initialWindow = initialWindow
-    for (const stream of this.streams.values()) {
-      if (stream.widen(more)) continue
-      throw new Http2Error(ErrorCode.flowControlError, 'the window of a stream is too wide')
-    }
-  }
-
-  #ping(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    if (id !== 0) throw violation('PING of a stream')
-    if (end - start !== 8) throw new Http2Error(ErrorCode.frameSizeError, 'PING')
-    if ((flags & Flag.ack) !== 0) {
-      if (!this.#keepAlive.answered(bytes, start)) this.#role.onPong?.()
-      return
-    }
-    this.#useless()
-    this.outbox.frame(FrameType.ping, Flag.ack, 0, 8)
-    this.outbox.bytes(bytes.subarray(start, end))
-  }
-
-  #goaway(id: number, bytes: Buffer, start: number, end: number): void {
-    if (id !== 0) throw violation('GOAWAY of a stream')
-    if (end - start < 8) throw new Http2Error(ErrorCode.frameSizeError, 'GOAWAY')
-    this.#useless()
-    const lastStream = bytes.readUInt32BE(start) & 0x7fff_ffff
-    const debug = bytes.toString('utf8', start + 8, end)
-    this.#role.onGoaway?.(lastStream, bytes.readUInt32BE(start + 4), debug)
-  }
-
-  #priority(id: number, bytes: Buffer, start: number, end: number): void {
-    if (id === 0) throw violation('PRIORITY of stream 0')
-    this.#useless()
-    const onItself = end - start === 5 && (bytes.readUInt32BE(start) & 0x7fff_ffff) === id
-    const code = end - start === 5 ? ErrorCode.protocolError : ErrorCode.frameSizeError
-    if (end - start === 5 && !onItself) return
-    const stream = this.streams.get(id)
-    if (stream) stream.reset(code)
-    else this.outbox.rstStream(id, code)
-  }
-
-  /** A frame of a stream that is not open. */
-  #stray(id: number, what: string): void {
-    if (this.#role.isIdle(id)) throw violation(`${what} on an idle stream`)
-    if (this.#graves.find(id) === 'reset by us') return
-    this.#useless()
-    this.outbox.rstStream(id, ErrorCode.streamClosed)
-  }
-
-  #useless(): void {
-    if (this.#idle.take()) return
-    throw new Http2Error(ErrorCode.enhanceYourCalm, 'too many frames of no use')
-  }
 }
-
-const noData = Buffer.alloc(0)
-
-const violation = (what: string): Http2Error => new Http2Error(ErrorCode.protocolError, what)

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 
-import { Http2Connection, type Http2Options, type Role } from './connection.ts'
+import { Http2Connection, type Http2Options } from './connection.ts'
 import type { HeaderBlock } from './header-block.ts'
 import { ErrorCode, FrameType, Http2Error, largestStreamId, preface } from './protocol.ts'
+import type { Role } from './role.ts'
 import { Http2Stream } from './stream.ts'
 
 /** How a server serves a connection. */
@@ -60,9 +61,8 @@ class ServerConnection implements Role, Http2ServerConnection {
     this.#options = options
     this.maxConcurrentStreams = options.maxConcurrentStreams ?? defaultStreams
     this.#connection = new Http2Connection(socket, this, options)
-    const late = new Http2Error(ErrorCode.settingsTimeout, 'no SETTINGS in time')
     this.#timer = setTimeout(() => {
-      this.#connection.fail(late)
+      this.#connection.fail(new Http2Error(ErrorCode.settingsTimeout, 'no SETTINGS in time'))
     }, options.handshakeMs ?? defaultHandshakeMs)
     this.#timer.unref()
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
@@ -118,6 +118,7 @@ class ServerConnection implements Role, Http2ServerConnection {
     const connection = this.#connection
     const refusal = this.#refusal(block)
     if (refusal !== ErrorCode.noError) {
+      connection.countReset()
       connection.outbox.rstStream(id, refusal)
       return
     }

@@ -112,8 +112,9 @@ export class Http2Stream implements Sending {
     if (this.#closed || this.#headersSent) return
     this.#headersSent = true
     this.#writeHeaders(repeated, once, end)
-    this.#localEnded = end
-    if (end) this.#sent()
+    if (!end) return
+    this.#localEnded = true
+    this.#sent()
   }
 
   /**
@@ -214,7 +215,6 @@ export class Http2Stream implements Sending {
 
   /** Trailers, which end the other half. Gives an `ErrorCode`. */
   receiveTrailers(block: HeaderBlock): number {
-    if (this.#remoteEnded) return ErrorCode.streamClosed
     if (this.#expected > 0) return ErrorCode.protocolError
     this.#remoteEnded = true
     if (this.receiver?.onTrailers) this.receiver.onTrailers(block)
