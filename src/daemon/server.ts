@@ -122,8 +122,9 @@ class EmbeddedServer implements DaemonServer {
     log.info('starting wharfd', { version, root, state })
     await makeDirectories(this.#config)
     await using scope = new AsyncDisposableStack()
-    this.#tracing = await openOwnTracing(log)
-    const ctx = { ...this.#ctx, trace: this.#tracing?.trace }
+    const tracing = await openOwnTracing(log)
+    if (tracing) scope.use(tracing)
+    const ctx = { ...this.#ctx, trace: tracing?.trace }
     const plugins = withProxies(this.#config.available, this.#config.proxyPlugins, log)
     const set = scope.use(await start(ctx, plugins, this.#startOptions()))
     for (const server of set.all(ServerPlugin).values()) {
@@ -134,6 +135,7 @@ class EmbeddedServer implements DaemonServer {
     log.info(`containerd successfully booted in ${seconds.toFixed(6)}s`)
     scope.move()
     this.#set = set
+    this.#tracing = tracing
   }
 
   #startOptions() {

@@ -9,26 +9,33 @@ import type { Call } from '#lib/rpc/rpc.ts'
 const namespaceKeys = { grpc: 'containerd-namespace', ttrpc: 'containerd-namespace-ttrpc' } as const
 const leaseKey = 'containerd-lease'
 
-/** The context a call brings: its signal, its namespace, its lease. */
+/**
+ * The context a call brings: its signal, its namespace, its lease. The signal is made when somebody
+ * asks for it, since most calls end without one; a copy of the context asks.
+ */
 export function contextOf(call: Call, log: Logger): Context & { readonly call: Call } {
   const namespace = call.metadata.get(namespaceKeys[call.transport])
   const lease = call.metadata.get(leaseKey)
-  return {
-    signal: call.signal,
+  const ctx = {
+    get signal() {
+      return call.signal
+    },
     log,
     call,
-    ...(namespace ? { namespace } : {}),
-    ...(lease ? { lease } : {}),
   }
+  if (namespace && lease) return Object.assign(ctx, { namespace, lease })
+  if (namespace) return Object.assign(ctx, { namespace })
+  return lease ? Object.assign(ctx, { lease }) : ctx
 }
 
-/** The metadata that makes the other side see `ctx`'s namespace and lease. */
+/** The metadata that makes the other side see `ctx`'s namespace and lease, and what it is part of. */
 export function metadataOf(
-  ctx: Pick<Context, 'namespace' | 'lease'>,
+  ctx: Pick<Context, 'namespace' | 'lease' | 'trace'>,
   transport: Call['transport'] = 'grpc',
 ): Record<string, string> {
   return {
     ...(ctx.namespace ? { [namespaceKeys[transport]]: ctx.namespace } : {}),
     ...(ctx.lease ? { [leaseKey]: ctx.lease } : {}),
+    ...ctx.trace?.headers,
   }
 }

@@ -2,7 +2,9 @@ import { fromBinary } from '@bufbuild/protobuf'
 
 import { TaskCreateSchema } from '#gen/events/task_pb.ts'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+import { span } from '#core/trace.ts'
 import { unimplemented } from '#lib/errors/errors.ts'
+import type { Trace } from '#lib/trace/trace.ts'
 import type { Mount } from '#sys/mount.ts'
 
 import {
@@ -14,11 +16,16 @@ import {
 } from './bundle.ts'
 import { Container, type HostServices } from './container.ts'
 import { InitProcess } from './init-process.ts'
-import { mountRootfs, releaseRootfs } from './rootfs.ts'
 import { type Runc, openRunc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths, StreamOwner } from './stdio/stdio.ts'
+
+/** A call, as far as what it asks for is concerned. */
+export interface Work {
+  readonly signal: AbortSignal
+  readonly trace?: Trace | undefined
+}
 
 /** What `Create` of the Task service asks for. */
 export interface CreateRequest extends StdioPaths {
@@ -38,7 +45,7 @@ export interface CreateRequest extends StdioPaths {
 export async function createContainer(
   request: CreateRequest,
   services: HostServices,
-  signal: AbortSignal,
+  work: Work,
 ): Promise<Container> {
   if (request.checkpoint !== '') throw unimplemented('restoring a checkpoint')
   const { id, bundle, terminal, stdin, stdout, stderr } = request
@@ -49,16 +56,19 @@ export async function createContainer(
   const runc = openRunc(bundle, services.namespace, options)
 
   await using undo = new AsyncDisposableStack()
-  const rootfs = await mountRootfs(bundle, request.rootfs)
-  undo.defer(async () => await releaseRootfs(rootfs))
+  const rootfs = await span(work, 'mount', async () => {
+    return await services.rootfs.mount(id, bundle, request.rootfs)
+  })
+  undo.defer(() => rootfs.release())
   const streams = undo.use(
     await openStreams(stdio, { id, namespace: services.namespace, ...toOwner(options) }),
   )
-  await runCreate(runc, { id, bundle, options, streams })
+  const creation = { id, bundle, options, streams }
+  await span(work, 'runc create', async () => await runCreate(runc, creation))
   undo.defer(async () => await runc.delete(id, { force: true }))
   await streams.handedOver()
   // The runtime was let finish; what nobody wants any more is undone.
-  signal.throwIfAborted()
+  work.signal.throwIfAborted()
   const pid = readPid(initPidFile(bundle))
   if (pid === 0) throw new Error('failed to retrieve OCI runtime container pid')
   undo.move()

@@ -2,17 +2,22 @@ import { closeSync, writeSync } from 'node:fs'
 
 import { untilAborted } from '#lib/async/until-aborted.ts'
 import { describe, permissionDenied } from '#lib/errors/errors.ts'
-import type { Call, Peer } from '#lib/rpc/rpc.ts'
+import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
+import { packageVersion } from '#lib/release/release.ts'
+import type { Peer } from '#lib/rpc/rpc.ts'
+import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
 import { setSubreaper, setThreadName } from '#sys/process.ts'
 
+import type { Work } from './create.ts'
 import type { ShimFlags } from './flags.ts'
 import { IdleWatch } from './idle-watch.ts'
 import { HostLog } from './log.ts'
 import { EventPublisher } from './publisher.ts'
 import { Reaper } from './reaper.ts'
 import { commandsRunning } from './runc/command.ts'
+import { RootfsMounts } from './rootfs.ts'
 import { claimSocket, lockSocketDir } from './socket-lock.ts'
 import { TaskService } from './task-service.ts'
 
@@ -67,14 +72,17 @@ async function open(
     new EventPublisher({ address: env['TTRPC_ADDRESS'] ?? '', namespace, log }),
   )
   const reaper = scope.use(new Reaper(() => commandsRunning() === 0))
+  const rootfs = scope.use(new RootfsMounts(log))
   const tasks = new TaskService({
-    services: { namespace, reaper, events, env, log },
+    services: { namespace, reaper, rootfs, events, env, log },
     onShutdown: (now) => {
       if (now) stop.abort()
     },
   })
   const idle = new IdleWatch(env, () => stop.abort())
-  const server = await listen(socket, tasks, idle)
+  const tracing = await trace(env, log)
+  if (tracing) scope.use(tracing)
+  const server = await listen(socket, { tasks, idle, tracing })
   if (!server) return undefined
   scope.defer(async () => {
     // Node removes the socket; under the lock it cannot be one that a new host has made.
@@ -87,20 +95,41 @@ async function open(
   return stop.signal
 }
 
+/** Without tracing containers run as well; what keeps it from working is said once. */
+async function trace(env: NodeJS.ProcessEnv, log: HostLog): Promise<Tracing | undefined> {
+  try {
+    return await openTracing(env, {
+      service: 'containerd-shim-wharf-v1',
+      version: packageVersion,
+      complain: (error, spans) => log.warn('spans are lost', { error, spans }),
+    })
+  } catch (err) {
+    log.warn('nothing is traced', { error: describe(err) })
+    return undefined
+  }
+}
+
+interface Listening {
+  readonly tasks: TaskService
+  readonly idle: IdleWatch
+  readonly tracing: Tracing | undefined
+}
+
 async function listen(
   path: string,
-  tasks: TaskService,
-  idle: IdleWatch,
+  { tasks, idle, tracing }: Listening,
 ): Promise<TtrpcServer | undefined> {
   using _ = await lockSocketDir(path)
   if (!(await claimSocket(path))) return undefined
   const mask = process.umask(0o177)
   try {
-    return await listenTtrpc<Call>(
+    return await listenTtrpc<Work>(
       { path },
       {
         services: tasks.services(),
-        context: (call) => call,
+        // With tracing a copy is made for each call, which what a call has in store is not part of.
+        context: (call) => (tracing ? { signal: call.signal } : call),
+        interceptors: tracing ? [traced<Work>(tracing.trace)] : [],
         peerOf: (connection) => peerCredentials(socketFd(connection)),
         authorize: (peer) => {
           idle.touch()

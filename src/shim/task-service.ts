@@ -17,10 +17,10 @@ import { ProcessDetailsSchema } from '#gen/types/runc-options_pb.ts'
 import { Status } from '#gen/types/task_pb.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, invalidArgument, notFound, unimplemented } from '#lib/errors/errors.ts'
-import { type Call, type RegisteredService, implement } from '#lib/rpc/rpc.ts'
+import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
 import type { Container, HostServices } from './container.ts'
-import { createContainer } from './create.ts'
+import { createContainer, type Work } from './create.ts'
 import type { ProcessStatus, TaskProcess } from './process.ts'
 import { toTimestamp } from './timestamp.ts'
 
@@ -61,7 +61,7 @@ export class TaskService {
   }
 
   /** Both versions, for a server. */
-  services(): readonly RegisteredService<Call>[] {
+  services(): readonly RegisteredService<Work>[] {
     const methods = this.#methods()
     return [implement(TaskV3, methods), implement(TaskV2, methods)]
   }
@@ -90,12 +90,12 @@ export class TaskService {
     }
   }
 
-  async #create(request: Request<CreateTaskRequest>, call: Call): Promise<{ pid: number }> {
+  async #create(request: Request<CreateTaskRequest>, work: Work): Promise<{ pid: number }> {
     const { id } = request
     if (this.#containers.has(id)) throw alreadyExists(`container ${id}`)
     this.#containers.set(id, undefined)
     try {
-      const container = await createContainer(request, this.#options.services, call.signal)
+      const container = await createContainer(request, this.#options.services, work)
       this.#containers.set(id, container)
       return { pid: container.init.pid }
     } catch (err) {
@@ -119,8 +119,8 @@ export class TaskService {
     }
   }
 
-  async #start({ id, execId }: NamedProcess, call: Call): Promise<{ pid: number }> {
-    return { pid: await this.#container(id).start(execId, call.signal) }
+  async #start({ id, execId }: NamedProcess, { signal }: Work): Promise<{ pid: number }> {
+    return { pid: await this.#container(id).start(execId, signal) }
   }
 
   async #delete({ id, execId }: Request<DeleteRequest>) {
@@ -177,9 +177,9 @@ export class TaskService {
     return {}
   }
 
-  async #wait({ id, execId }: NamedProcess, call: Call) {
+  async #wait({ id, execId }: NamedProcess, { signal }: Work) {
     const { process } = this.#find(id, execId)
-    const { status, at } = await raceAbort(process.exited, call.signal)
+    const { status, at } = await raceAbort(process.exited, signal)
     return { exitStatus: status, exitedAt: toTimestamp(at) }
   }
 

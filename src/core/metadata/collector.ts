@@ -1,5 +1,6 @@
 import { type Context, withNamespace } from '#core/context.ts'
 import type { CollectionStats } from '#core/gc/gc.ts'
+import { span } from '#core/trace.ts'
 import { Mutex } from '#lib/async/mutex.ts'
 import type { Bucket } from '#lib/bolt/database.ts'
 import { describe } from '#lib/errors/errors.ts'
@@ -37,17 +38,21 @@ export class Collector {
 
   async collect(ctx: Context): Promise<CollectionStats> {
     using _running = await this.#running.lock(ctx)
+    return await span(ctx, 'garbage collection', async (own) => await this.#collect(own))
+  }
+
+  async #collect(ctx: Context): Promise<CollectionStats> {
     const { records } = this.#options
     const began = performance.now()
     let pausedMs = 0
     const removed = await records.sweep((tx) => {
       const at = performance.now()
-      const garbage = sweep(tx)
+      const garbage = sweep(ctx, tx)
       pausedMs = performance.now() - at
       return garbage
     })
     for (const node of removed) this.#note(ctx, node)
-    await this.#collectBackends(ctx)
+    await span(ctx, 'collect backends', async (own) => await this.#collectBackends(own))
     const counts = Object.entries(Object.groupBy(removed, (node) => node.type))
     return {
       elapsedMs: performance.now() - began,
@@ -115,9 +120,11 @@ async function retried(
 }
 
 /** Deletes every record that is not in use, and answers which. */
-function sweep(tx: Bucket): readonly Removable[] {
-  const { garbage } = survey(tx)
-  for (const node of garbage) removeRecord(tx, node)
+function sweep(ctx: Context, tx: Bucket): readonly Removable[] {
+  const { garbage } = span(ctx, 'mark', () => survey(tx))
+  span(ctx, 'sweep', () => {
+    for (const node of garbage) removeRecord(tx, node)
+  })
   return garbage
 }
 

@@ -1,6 +1,7 @@
 import type { CommitOptions, Status, Writer } from '#core/content/content.ts'
 import { type Context, withNamespace } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { span } from '#core/trace.ts'
 import type { Bucket } from '#lib/bolt/database.ts'
 import { alreadyExists, failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
@@ -83,7 +84,10 @@ export class NamespacedWriter implements Writer {
       throw failedPrecondition(`${quote(ref)} failed size validation: ${actual} != ${size}`)
     }
     if (this.#inner) {
-      await committed(this.#inner.commit(ctx, { size: actual, expected }))
+      const inner = this.#inner
+      await span(ctx, 'backend commit', async (own) => {
+        await committed(inner.commit(own, { size: actual, expected }))
+      })
       return actual
     }
     if (expected !== '' && expected !== blob) {

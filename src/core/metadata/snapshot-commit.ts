@@ -1,5 +1,6 @@
 import { type Context, namespaceOf } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { span } from '#core/trace.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
 import type { SnapshotBackend } from './backends.ts'
@@ -95,7 +96,9 @@ async function commitInBackend(
 ): Promise<void> {
   const options = { labels: inherited(labels), ...(rebaseOn === '' ? {} : { parent: rebaseOn }) }
   try {
-    await backend.snapshotter.commit(ctx, to, from, options)
+    await span(ctx, 'backend commit', async (own) => {
+      await backend.snapshotter.commit(own, to, from, options)
+    })
   } catch (err) {
     if (hasCode(err, 'not_found')) {
       ctx.log.error('uncommittable snapshot: missing in backend, snapshot should be removed', {

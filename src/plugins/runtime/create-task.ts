@@ -1,6 +1,7 @@
 import type { Any } from '#core/any/any.ts'
 import type { Context } from '#core/context.ts'
 import type { CreateOptions } from '#core/runtime/runtime.ts'
+import { span } from '#core/trace.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 
 import type { Bundle } from './bundle.ts'
@@ -11,6 +12,7 @@ import type { Pending } from './pending.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { ShimTask } from './task.ts'
+import { partOf } from './wire.ts'
 
 /** How long the program of a shim may take to start one. */
 const startMs = 60_000
@@ -35,8 +37,10 @@ export async function createTask(
   options: CreateOptions,
   creation: Creation,
 ): Promise<ShimTask> {
-  const shim = await startShim(ctx, bundle, options, creation)
-  const creating = callCreate(ctx, shim, options)
+  const shim = await span(ctx, 'shim start', async (own) => {
+    return await startShim(own, bundle, options, creation)
+  })
+  const creating = span(ctx, 'shim create', async (own) => await callCreate(own, shim, options))
   try {
     return new ShimTask(shim, await raceAbort(creating, ctx.signal))
   } catch (err) {
@@ -53,7 +57,7 @@ async function startShim(
   { daemon, launcher, pending }: Creation,
 ): Promise<Shim> {
   // A program that is killed may just have left a shim behind.
-  const own = { ...daemon, signal: AbortSignal.timeout(startMs) }
+  const own = { ...daemon, trace: ctx.trace, signal: AbortSignal.timeout(startMs) }
   const starting = launch(own, bundle, options, launcher)
   try {
     return await raceAbort(starting, ctx.signal)
@@ -114,7 +118,7 @@ async function callCreate(ctx: Context, shim: Shim, options: CreateOptions): Pro
     checkpoint,
     ...(taskOptions ? { options: taskOptions } : {}),
   }
-  const { pid } = await shim.firstCall(ctx, (calls) => calls.create(request))
+  const { pid } = await shim.firstCall(ctx, (calls) => calls.create(request, partOf(ctx)))
   return pid
 }
 

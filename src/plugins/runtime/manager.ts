@@ -2,6 +2,7 @@ import type { Any } from '#core/any/any.ts'
 import { type Context, namespaceOf } from '#core/context.ts'
 import type { Publisher } from '#core/events/events.ts'
 import type { CreateOptions, Exit, Task, TaskManager } from '#core/runtime/runtime.ts'
+import { span } from '#core/trace.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
@@ -16,7 +17,7 @@ import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
 import type { ShimTask } from './task.ts'
-import { toTimestamp } from './wire.ts'
+import { partOf, toTimestamp } from './wire.ts'
 
 /** How many shims are recovered, and how many dead ones are cleaned up, at a time. */
 const parallel = { recover: 16, cleanUp: 4 }
@@ -54,7 +55,9 @@ export class ShimTaskManager implements TaskManager {
     await this.#loaded(ctx, namespace, id)
     if (this.#tasks.get(namespace, id)) throw alreadyExists(`task ${id}`)
     ctx.signal.throwIfAborted()
-    const bundle = createBundle(this.#settings, namespace, id, options.spec)
+    const bundle = span(ctx, 'bundle', () =>
+      createBundle(this.#settings, namespace, id, options.spec),
+    )
     const [daemon, launcher, pending] = [this.#ctx, this.#launcher, this.#pending]
     const task = await createTask(ctx, bundle, options, { daemon, launcher, pending })
     this.#add(task)
@@ -86,7 +89,7 @@ export class ShimTaskManager implements TaskManager {
     let exit: Exit | undefined
     let missing: unknown
     try {
-      const reply = await shim.calls.delete({ id }, { signal: ctx.signal })
+      const reply = await shim.calls.delete({ id }, { signal: ctx.signal, ...partOf(ctx) })
       const { pid, exitStatus, exitedAt } = reply
       exit = { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
     } catch (err) {

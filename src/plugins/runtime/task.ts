@@ -7,7 +7,7 @@ import { describe, internal, invalidArgument, notFound } from '#lib/errors/error
 import type { CallOptions } from '#lib/rpc/rpc.ts'
 
 import type { Shim } from './shim.ts'
-import { toAny, toStatus, toTimestamp } from './wire.ts'
+import { partOf, toAny, toStatus, toTimestamp } from './wire.ts'
 
 /** For calls that take a shim no time unless it is stuck. */
 const quickMs = 60_000
@@ -41,10 +41,15 @@ export class ShimTask implements Task {
 
   async state(ctx: Context, execId = ''): Promise<ProcessState> {
     const bounded = withTimeout(ctx, this.shim.program.timeout('task.state'))
-    const reply = await this.#calls.state(this.#ids(execId), bounded).catch((err: unknown) => {
-      if (!this.shim.closed.aborted) throw err
-      throw notFound(`task ${this.id}`, { cause: err })
-    })
+    const reply = await this.#calls
+      .state(this.#ids(execId), {
+        signal: bounded.signal,
+        ...partOf(ctx),
+      })
+      .catch((err: unknown) => {
+        if (!this.shim.closed.aborted) throw err
+        throw notFound(`task ${this.id}`, { cause: err })
+      })
     const { bundle, pid, status, exitStatus, exitedAt, stdin, stdout, stderr, terminal } = reply
     return {
       containerId: this.id,
@@ -62,7 +67,10 @@ export class ShimTask implements Task {
   }
 
   async start(ctx: Context, execId = ''): Promise<number> {
-    const { pid } = await this.#calls.start(this.#ids(execId), { signal: ctx.signal })
+    const { pid } = await this.#calls.start(this.#ids(execId), {
+      signal: ctx.signal,
+      ...partOf(ctx),
+    })
     return pid
   }
 
@@ -81,7 +89,10 @@ export class ShimTask implements Task {
   }
 
   async deleteExec(ctx: Context, execId: string): Promise<Exit> {
-    const reply = await this.#calls.delete(this.#ids(execId), { signal: ctx.signal })
+    const reply = await this.#calls.delete(this.#ids(execId), {
+      signal: ctx.signal,
+      ...partOf(ctx),
+    })
     const { pid, exitStatus, exitedAt } = reply
     return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
   }
@@ -112,7 +123,7 @@ export class ShimTask implements Task {
 
   async checkpoint(ctx: Context, path: string, options?: Any): Promise<void> {
     const request = { id: this.id, path, ...(options ? { options } : {}) }
-    await this.#calls.checkpoint(request, { signal: ctx.signal })
+    await this.#calls.checkpoint(request, { signal: ctx.signal, ...partOf(ctx) })
   }
 
   async update(
@@ -160,7 +171,11 @@ export class ShimTask implements Task {
   }
 }
 
-const quick = (ctx: Context): CallOptions => ({ signal: ctx.signal, timeoutMs: quickMs })
+const quick = (ctx: Context): CallOptions => ({
+  signal: ctx.signal,
+  timeoutMs: quickMs,
+  ...partOf(ctx),
+})
 
 function checkExecId(execId: string): void {
   try {

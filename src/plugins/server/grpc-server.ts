@@ -2,6 +2,8 @@ import type { Logger } from '#core/context.ts'
 import { unavailable } from '#lib/errors/errors.ts'
 import type { GrpcServer, GrpcServerOptions } from '#lib/grpc/server.ts'
 import type { Interceptor, RegisteredService } from '#lib/rpc/rpc.ts'
+import { traced } from '#lib/rpc/traced.ts'
+import type { Trace } from '#lib/trace/trace.ts'
 import { type Daemon, each } from '#plugin/plugin.ts'
 import {
   ApiPlugin,
@@ -43,6 +45,8 @@ export function requireAudit(daemon: Daemon): void {
 /** What one gRPC server has for itself. */
 export interface GrpcSettings {
   readonly log: Logger
+  /** Makes a span of each call. */
+  readonly trace?: Trace | undefined
   /** In bytes; 0 for 16 MiB. */
   readonly maxRecvMessageSize: number
   readonly maxSendMessageSize: number
@@ -87,12 +91,16 @@ function grpcOptions(
   settings: GrpcSettings,
   stopping: AbortSignal,
 ): GrpcServerOptions<RpcContext> {
-  const { log, maxRecvMessageSize, maxSendMessageSize, guard } = settings
+  const { log, trace, maxRecvMessageSize, maxSendMessageSize, guard } = settings
   const services = complete([...parts.apis.values()].flatMap((api) => api.grpc ?? []))
   return {
     services,
     context: (call) => endingWith(stopping, contextOf(call, log)),
-    interceptors: [...observing(parts, services), ...(guard ? [guard] : [])],
+    interceptors: [
+      ...(trace ? [traced<RpcContext>(trace)] : []),
+      ...observing(parts, services),
+      ...(guard ? [guard] : []),
+    ],
     onUnknownError: (err, call) => {
       log.debug('call failed', { method: call.method.name, error: err })
     },

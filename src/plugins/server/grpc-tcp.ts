@@ -53,7 +53,7 @@ export const grpcTcpServerPlugin = definePlugin({
     maxSendMessageSize: 'largest message that is sent, in bytes; 0 for 16 MiB',
   },
 
-  async init({ ctx: { log }, config, daemon, deps, meta }) {
+  async init({ ctx: { log, trace }, config, daemon, deps, meta }) {
     requireAudit(daemon)
     if (config.address === '') throw new SkipPlugin('no TCP address is configured')
     const { host, port } = tcpAddress(config.address)
@@ -68,7 +68,7 @@ export const grpcTcpServerPlugin = definePlugin({
       async listen() {
         const where = { ...(host ? { host } : {}), port, ...(tls ? { tls } : {}) }
         const listen: Listen = async (options) => await listenGrpc(where, options)
-        const server = scope.use(await serveGrpc(deps, { ...config, log }, listen))
+        const server = scope.use(await serveGrpc(deps, { ...config, log, trace }, listen))
         const address = `${host?.includes(':') ? `[${host}]` : (host ?? '')}:${server.port}`
         meta.exports['address'] = address
         log.info('serving...', { address, tls: tls !== undefined })

@@ -39,7 +39,7 @@ export const grpcServerPlugin = definePlugin({
     maxSendMessageSize: 'largest message that is sent, in bytes; 0 for 16 MiB',
   },
 
-  init({ ctx: { log }, config, daemon, deps, meta }) {
+  init({ ctx: { log, trace }, config, daemon, deps, meta }) {
     requireAudit(daemon)
     if (config.address === '') throw invalidArgument('grpc address cannot be empty')
     const path = unixPath(config.address)
@@ -49,7 +49,7 @@ export const grpcServerPlugin = definePlugin({
       async listen({ signal }) {
         const listen: Listen = async (options) =>
           await listenUnixGrpc(path, config, options, signal)
-        scope.use(await serveGrpc(deps, { ...config, log }, listen))
+        scope.use(await serveGrpc(deps, { ...config, log, trace }, listen))
         log.info('serving...', { address: path })
       },
       [Symbol.asyncDispose]: async () => await scope.disposeAsync(),

@@ -39,7 +39,7 @@ export const listenersPlugin = definePlugin({
   config: { listeners: noListeners },
   describe: { listeners: 'more unix sockets: tables of address, uid, gid, mode and role' },
 
-  init({ ctx: { log }, config, daemon, deps }) {
+  init({ ctx: { log, trace }, config, daemon, deps }) {
     requireAudit(daemon)
     if (config.listeners.length === 0) throw new SkipPlugin('no further listeners are configured')
     const listeners = config.listeners.map((each, i) => parseListener(each, `listeners[${i}]`))
@@ -51,7 +51,7 @@ export const listenersPlugin = definePlugin({
           const { address, role } = listener
           const listen: Listen = async (options) =>
             await listenUnixGrpc(address, listener, options, signal)
-          const settings = { log, ...defaultLimits, guard: guard(role, address) }
+          const settings = { log, trace, ...defaultLimits, guard: guard(role, address) }
           scope.use(await serveGrpc(deps, settings, listen))
           log.info('serving...', { address, role: role.rule })
         }

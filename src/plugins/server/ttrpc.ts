@@ -1,6 +1,7 @@
 import { permissionDenied } from '#lib/errors/errors.ts'
 import { claimSocket, ownSocket } from '#lib/grpc/unix.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
+import { traced } from '#lib/rpc/traced.ts'
 import { listenTtrpc } from '#lib/ttrpc/server.ts'
 import { SkipPlugin, definePlugin, each } from '#plugin/plugin.ts'
 import { ApiPlugin, type RpcContext, ServerPlugin } from '#plugins/types.ts'
@@ -42,7 +43,7 @@ export const ttrpcServerPlugin = definePlugin({
     gid: 'group of the socket',
   },
 
-  init({ ctx: { log }, config, deps, meta }) {
+  init({ ctx: { log, trace }, config, deps, meta }) {
     if (config.address === '') throw new SkipPlugin('no ttrpc address is configured')
     const path = unixPath(config.address)
     const scope = new AsyncDisposableStack()
@@ -56,6 +57,7 @@ export const ttrpcServerPlugin = definePlugin({
             {
               services: [...deps.apis.values()].flatMap((api) => api.ttrpc ?? []),
               context: (call) => contextOf(call, log),
+              interceptors: trace ? [traced<RpcContext>(trace)] : [],
               peerOf: (socket) => peerCredentials(socketFd(socket)),
               authorize: requireSameUser,
               onConnectionError: (err) => log.warn('ttrpc connection ended', { error: err }),

@@ -12,6 +12,8 @@ export interface ApplyLayerOptions {
   readonly compressed: boolean
   /** How much may follow the end of the archive, in bytes, which is read for its digest alone. */
   readonly maxTrailing?: number
+  /** Called when everything is there, before it is made durable. */
+  readonly onUnpacked?: () => void
   /** Called often; throws to stop. */
   readonly check: () => void
 }
@@ -52,6 +54,7 @@ export async function applyLayer(
   })
   parser.finish()
   extractor.finish()
+  options.onUnpacked?.()
   sync(target.path)
   return { digest: `sha256:${hash.digest('hex')}`, size }
 }

@@ -8,9 +8,10 @@ import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
+import { span } from '#core/trace.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
 
-import type { ApplyJob } from './jobs.ts'
+import type { ApplyJob, JobResult } from './jobs.ts'
 import {
   type Compression,
   mayBeCompressed,
@@ -70,7 +71,15 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     const processing = steps.length > 0 ? { steps, idleMs } : undefined
     const began = performance.now()
     await using reader = await this.#store.reader(ctx, layer.digest)
-    const result = await this.#unpack(ctx, reader, { compressed, mounts, processing })
+    const job = { compressed, mounts, processing }
+    const unpack = async (own: Context): Promise<JobResult> => {
+      const { stages = [], ...unpacked } = await this.#unpack(own, reader, job)
+      for (const { name, from, to } of stages) {
+        own.trace?.begin(name, { startTime: from }).end(undefined, to)
+      }
+      return unpacked
+    }
+    const result = await span(ctx, 'unpack', unpack, { digest: layer.digest })
     ctx.log.debug('diff applied', {
       digest: layer.digest,
       size: layer.size,
@@ -115,7 +124,7 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     ctx: Context,
     reader: Reader,
     job: Pick<ApplyJob, 'compressed' | 'mounts' | 'processing'>,
-  ): Promise<{ readonly digest: string; readonly size: number }> {
+  ): Promise<JobResult> {
     if (reader.path !== undefined) {
       return await this.#pool.run(ctx, { kind: 'apply', blob: reader.path, ...job })
     }

@@ -69,6 +69,14 @@ export type Job = ApplyJob | CompareJob
 export interface JobResult {
   readonly digest: string
   readonly size: number
+  readonly stages?: readonly Stage[]
+}
+
+/** A part of a job that is done. Times in ms since the epoch. */
+export interface Stage {
+  readonly name: string
+  readonly from: number
+  readonly to: number
 }
 
 /** An error on its way between threads, which would lose all but its text otherwise. */

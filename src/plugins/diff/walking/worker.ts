@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads'
 
 import type { ExtractTarget } from './extractor.ts'
-import { applyLayer } from './apply-layer.ts'
+import { applyLayer, type ApplyLayerOptions, type LayerResult } from './apply-layer.ts'
 import { compareTrees } from './compare-trees.ts'
 import {
   type ApplyJob,
@@ -33,18 +33,31 @@ async function run(job: Job): Promise<JobResult> {
 }
 
 async function apply(job: ApplyJob, check: () => void): Promise<JobResult> {
+  const began = now()
+  let unpacked = began
+  const onUnpacked = (): void => void (unpacked = now())
+  const result = await applyBlob(job, { check, onUnpacked })
+  const extract = { name: 'inflate and extract', from: began, to: unpacked }
+  return { ...result, stages: [extract, { name: 'syncfs', from: unpacked, to: now() }] }
+}
+
+const now = (): number => performance.timeOrigin + performance.now()
+
+type Hooks = Pick<ApplyLayerOptions, 'check' | 'onUnpacked'>
+
+async function applyBlob(job: ApplyJob, hooks: Hooks): Promise<LayerResult> {
   using opened = openTarget(job.mounts, job.tempDir)
-  if (job.processing) return await applyProcessed(job, job.processing, opened.target, check)
+  if (job.processing) return await applyProcessed(job, job.processing, opened.target, hooks)
   const pieces = typeof job.blob === 'string' ? readFilePieces(job.blob) : pulledPieces(job.blob)
-  return await applyLayer(pieces, opened.target, { compressed: job.compressed, check })
+  return await applyLayer(pieces, opened.target, { compressed: job.compressed, ...hooks })
 }
 
 async function applyProcessed(
   job: ApplyJob,
   processing: Processing,
   target: ExtractTarget,
-  check: () => void,
-): Promise<JobResult> {
+  hooks: Hooks,
+): Promise<LayerResult> {
   using cancelled = cancellation(job.cancelled)
   using layer = new ProcessedLayer(job.blob, processing)
   try {
@@ -52,7 +65,7 @@ async function applyProcessed(
     return await applyLayer(layer.pieces(cancelled.signal), target, {
       compressed,
       maxTrailing,
-      check,
+      ...hooks,
     })
   } catch (err) {
     if (cancelled.signal.aborted) throw err
