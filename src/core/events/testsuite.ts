@@ -93,7 +93,8 @@ export function exchangeSuite(
     check('forwarding needs a namespace and a time', (ctx, exchange) => {
       const namespace = 'not a name'
       throwsWith('invalid_argument', () => exchange.forward(ctx, { ...envelope, namespace }))
-      const timestamp = { seconds: 0n, nanos: 0 }
+      // Go's zero time; the epoch is a time.
+      const timestamp = { seconds: -62_135_596_800n, nanos: 0 }
       throwsWith('invalid_argument', () => exchange.forward(ctx, { ...envelope, timestamp }))
     })
 

@@ -21,7 +21,7 @@ export class EventExchange implements Exchange {
   }
 
   publish(ctx: Context, topic: string, event: Any): void {
-    const namespace = namespaceOf(ctx)
+    const namespace = publisher(ctx)
     validateTopic(topic)
     this.#hand({ timestamp: now(), namespace, topic, event })
   }
@@ -46,6 +46,15 @@ export class EventExchange implements Exchange {
     for (const [subscription, filter] of this.#subscriptions) {
       if (!filter || filter(fields)) subscription.push(envelope)
     }
+  }
+}
+
+/** The namespace of who publishes. @throws as `namespaceOf`, in upstream's words. */
+function publisher(ctx: Context): string {
+  try {
+    return namespaceOf(ctx)
+  } catch (err) {
+    throw new Error('failed publishing event', { cause: err })
   }
 }
 

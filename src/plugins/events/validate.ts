@@ -28,9 +28,9 @@ export function validateEnvelope(envelope: Envelope): void {
   }
 }
 
-/** Go's zero time, year 1, and what an absent protobuf timestamp decodes to. */
+/** Go's zero time, year 1; a timestamp that is missing is the epoch, which is good. */
 const isZero = (seconds: bigint, nanos: number): boolean =>
-  nanos === 0 && (seconds === 0n || seconds === -62_135_596_800n)
+  nanos === 0 && seconds === -62_135_596_800n
 
 function checkIdentifier(id: string, context: string): void {
   try {

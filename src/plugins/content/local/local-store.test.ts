@@ -87,7 +87,6 @@ suite('local content store on disk', () => {
   for (const [name, damage] of [
     ['without data', (dir: string) => fs.rmSync(join(dir, 'data'))],
     ['of another ref', (dir: string) => fs.writeFileSync(join(dir, 'ref'), 'other')],
-    ['of another size', (dir: string) => fs.writeFileSync(join(dir, 'total'), '7')],
   ] as const) {
     test(`an upload ${name} begins anew`, async (t) => {
       await using dir = await scratch()
@@ -104,6 +103,21 @@ suite('local content store on disk', () => {
       await writer.commit(ctx, { expected: digestOf('bye'), size: 3 })
     })
   }
+
+  test('an upload that is said to have another size goes on with what has come', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    {
+      await using writer = await store.writer(ctx, { ref: 'up', total: 5 })
+      await writer.write(ctx, Buffer.from('hello'))
+    }
+    await using writer = await store.writer(ctx, { ref: 'up', total: 7 })
+    assert.deepEqual([writer.status().offset, writer.status().total], [5, 7])
+    assert.equal((await store.status(ctx, 'up')).total, 7)
+    await writer.write(ctx, Buffer.from(', you'))
+    await writer.commit(ctx, { expected: digestOf('hello, you') })
+  })
 
   test('times that a power cut left empty do not hide an upload', async (t) => {
     await using dir = await scratch()

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs'
-import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { adaptInfo, adaptStatus } from '#core/content/adapt.ts'
@@ -204,13 +204,13 @@ async function resume(
   try {
     const status = await readIngest(paths)
     if (status.ref !== ref) throw new Error(`ref key does not match: ${ref} != ${status.ref}`)
-    if (total > 0 && status.total > 0 && total !== status.total) {
-      throw new Error(`provided total differs from status: ${total} != ${status.total}`)
-    }
     const file = undo.use(await open(paths.data, 'r+'))
     const offset = await hashFile(file, hasher, ctx.signal)
+    // What has come is worth more than what was said of its size.
+    const size = total > 0 ? total : status.total
+    if (size !== status.total) await writeFile(paths.total, String(size))
     undo.move()
-    return { status: { ...status, offset }, file }
+    return { status: { ...status, offset, total: size }, file }
   } catch (err) {
     ctx.signal.throwIfAborted()
     ctx.log.info('failed to resume an upload, it begins anew', {

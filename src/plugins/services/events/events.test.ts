@@ -79,3 +79,16 @@ test('a filter, topic or namespace that is none is refused', async (t) => {
   const nowhere = callOptions({ ...ctx, namespace: '' })
   await rejectsWith('failed_precondition', client.publish({ topic: '/a/b', event }, nowhere))
 })
+
+test('publishing for nobody fails in upstream’s words, and a forwarded event may lack a time', async (t) => {
+  const ctx = newContext(t)
+  const exchange = new EventExchange()
+  await using served = await serve(ctx, [eventsApi(exchange)])
+  const client = served.connection.client(Events)
+  await rejectsWith(
+    'failed_precondition',
+    client.publish({ topic: '/a/b', event }),
+    'failed publishing event: namespace is required: failed precondition',
+  )
+  await client.forward({ envelope: { namespace: 'red', topic: '/a/b', event } })
+})
