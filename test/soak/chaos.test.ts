@@ -8,14 +8,7 @@ import { root } from '#testing/root.ts'
 import { type Cycle, soak, soakMs } from '#testing/soak.ts'
 
 import { deleteAll } from './delete-all.ts'
-import {
-  assertNothingLeft,
-  containerPids,
-  type Footprint,
-  footprint,
-  removeNamespaceCgroups,
-  shimHosts,
-} from './leaks.ts'
+import { assertNothingLeft, containerPids, type Footprint, footprint, shimHosts } from './leaks.ts'
 import { assertKept, type Life, live } from './lives.ts'
 import { busybox, World } from './world.ts'
 
@@ -139,5 +132,4 @@ async function endsWithoutShims(world: World): Promise<void> {
   await world.daemon.stop()
   for (let n = 0; n < 800 && shimHosts(world).length > 0; n++) await sleep(50)
   assert.deepEqual(shimHosts(world), [], 'shims are left')
-  removeNamespaceCgroups(world.namespace)
 }

@@ -12,7 +12,7 @@ import { root } from '#testing/root.ts'
 import { type Cycle, soak, soakMs } from '#testing/soak.ts'
 
 import { deleteAll } from './delete-all.ts'
-import { assertNothingLeft, removeNamespaceCgroups } from './leaks.ts'
+import { assertNothingLeft } from './leaks.ts'
 import { World } from './world.ts'
 
 const name = 'docker.io/library/large:1'
@@ -36,7 +36,6 @@ void suite('a daemon that is killed while an image comes in', () => {
         await removeEverything(world)
         cycle.count('images compared')
       })
-      removeNamespaceCgroups(world.namespace)
     } catch (err) {
       t.diagnostic(await world.describe())
       throw err

@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { mountInfo } from '#sys/mount-info.ts'
 
+import { cgroupsOf, processesIn } from './cgroups.ts'
 import type { World } from './world.ts'
 
 /*
@@ -18,7 +19,6 @@ import type { World } from './world.ts'
  */
 
 const plugin = 'io.containerd.runtime.v2.task'
-const cgroupRoot = '/sys/fs/cgroup'
 const settleMs = 60_000
 
 /** Fails unless nothing is left of any container, as soon as what is under way has ended. */
@@ -65,11 +65,6 @@ export function containerPids(world: World): number[] {
   return [...new Set(pids.filter(Boolean))].map(Number)
 }
 
-/** Removes the cgroups that were made for the namespace, once it has no containers. */
-export function removeNamespaceCgroups(namespace: string): void {
-  for (const path of cgroupParents(namespace)) rmdirSync(path)
-}
-
 /** Handles and memory of a process. */
 export interface Footprint {
   readonly pid: number
@@ -109,24 +104,6 @@ const mountsBelow = (dir: string): string[] =>
     .map(({ mountPoint }) => mountPoint)
     .filter((path) => path.startsWith(`${dir}/`))
 
-const cgroupParents = (namespace: string): string[] =>
-  ['', ...list(cgroupRoot)]
-    .map((controller) => join(cgroupRoot, controller, namespace))
-    .filter((path) => existsSync(path))
-
-const cgroupsOf = (namespace: string): string[] =>
-  cgroupParents(namespace).flatMap((parent) =>
-    directories(parent).map((name) => join(parent, name)),
-  )
-
-function processesIn(cgroup: string): string {
-  try {
-    return readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().replaceAll('\n', ' ')
-  } catch {
-    return ''
-  }
-}
-
 /** Every process with its arguments, each ended by a NUL. */
 function commands(): { pid: number; line: string }[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
@@ -138,15 +115,6 @@ function commandLine(pid: string): string {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
   } catch {
     return ''
-  }
-}
-
-function directories(path: string): string[] {
-  try {
-    const found = readdirSync(path, { withFileTypes: true })
-    return found.filter((entry) => entry.isDirectory()).map(({ name }) => name)
-  } catch {
-    return []
   }
 }
 

@@ -8,6 +8,8 @@ import { containerd1 } from '#testing/containerd.ts'
 import { type Ran, run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
 import { type ImageSource, writeImage } from '#testing/image.ts'
 
+import { removeCgroups } from './cgroups.ts'
+
 /** The image of the containers that come and go. */
 export const busybox = 'docker.io/library/busybox:latest'
 
@@ -134,6 +136,7 @@ export class World implements AsyncDisposable {
       await this.#client?.[Symbol.asyncDispose]()
     } finally {
       await this.daemon[Symbol.asyncDispose]()
+      removeCgroups(this.namespace)
     }
   }
 }
