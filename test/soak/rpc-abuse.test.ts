@@ -15,7 +15,8 @@ import { stepMs, World } from './world.ts'
 const blobBytes = 48 * 1024 * 1024
 /**
  * What the daemon may have more after the abuse than before it: of handles, and of MB. The latter is
- * not little, because the C library gives large freed buffers back late.
+ * not little: V8 collects large buffers late when little else happens. With a collection every 3 s
+ * the daemon is back at what it had.
  */
 const slack = { handles: 4, megabytes: 600 }
 /** What it may hold, in MB, while it is abused: far less than what its clients do not read. */
