@@ -3,8 +3,9 @@
  *
  *   node test/bench/rpc.ts [in flight, 64] [seconds a round, 2] [rounds, 3]
  *
- * The row `http2` is the floor: the same exchange on bare node:http2, without messages, dispatch or
- * types. Rows are interleaved round by round, so compare them with each other, not with another run.
+ * The row `http2` is the same exchange on bare node:http2, without messages, dispatch or types: what
+ * an engine that is not wharf's own would cost at least. Rows are interleaved round by round, so
+ * compare them with each other, not with another run.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
