@@ -15,6 +15,8 @@ const general: readonly string[] = [
   'grpc.health.v1.Health/List',
   'grpc.health.v1.Health/Watch',
 ]
+/** Runs a program that the request names, for no namespace. */
+const pluginInfo = 'containerd.services.introspection.v1.Introspection/PluginInfo'
 const namespacesService = 'containerd.services.namespaces.v1.Namespaces/'
 const subscribe = 'containerd.services.events.v1.Events/Subscribe'
 const forward = 'containerd.services.events.v1.Events/Forward'
@@ -46,8 +48,8 @@ export function guard(role: Role, address: string): Interceptor<RpcContext> {
     if (path === listNamespaces || path === subscribe) {
       return filtered(next(ctx), (name) => namespaces.includes(name))
     }
-    if (named === undefined && !general.includes(path)) {
-      throw denied(call, 'it names no namespace')
+    if (path === pluginInfo || (named === undefined && !general.includes(path))) {
+      throw denied(call, 'it belongs to no namespace')
     }
     return next(ctx)
   }
