@@ -16,7 +16,7 @@ import type { HostLog } from './log.ts'
 import { type TaskProcess, refuse } from './process.ts'
 import type { EventPublisher } from './publisher.ts'
 import type { Exit, Reaper } from './reaper.ts'
-import { releaseRootfs } from './rootfs.ts'
+import type { Rootfs, RootfsMounts } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
 import type { ContainerCgroups, Stats } from './stats/stats.ts'
 import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
@@ -26,6 +26,7 @@ import { toTimestamp } from './timestamp.ts'
 export interface HostServices {
   readonly namespace: string
   readonly reaper: Reaper
+  readonly rootfs: RootfsMounts
   readonly events: EventPublisher
   readonly env: NodeJS.ProcessEnv
   readonly log: HostLog
@@ -35,8 +36,7 @@ export interface HostServices {
 export interface ContainerParts {
   readonly id: string
   readonly bundle: string
-  /** Where we mounted its root file system; empty if we did not. */
-  readonly rootfs: string
+  readonly rootfs: Rootfs
   readonly runc: Runc
   readonly init: InitProcess
   readonly streamOwner: StreamOwner
@@ -154,7 +154,7 @@ export class Container {
   /** Removes the container when its init has ended, or was never started. */
   async delete(): Promise<void> {
     const exit = await this.init.delete()
-    await releaseRootfs(this.#parts.rootfs)
+    this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
       containerId: this.id,
       pid: this.init.pid,

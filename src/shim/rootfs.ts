@@ -1,44 +1,111 @@
-import { mkdirSync } from 'node:fs'
+import { close, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 
-import { isErrno } from '#sys/errno.ts'
-import { type Mount, mountAll, unmountRecursive } from '#sys/mount.ts'
+import type { Logger } from '#core/context.ts'
+import { describe } from '#lib/errors/errors.ts'
+import { type Mount, detachRecursive, mountAll } from '#sys/mount.ts'
 
-const busyRetries = 50
-const busyMs = 50
+const closeFile = promisify(close)
+
+/** How long the end of a host waits for what was written to its last root file systems, ms. */
+const closingMs = 5_000
+
+/** A root file system that was put together here. */
+export interface Rootfs {
+  /** Takes it away. It is out of sight at once, and ends in the background. @throws why it stays. */
+  release(): void
+}
 
 /**
- * Puts the root file system of a bundle together at `<bundle>/rootfs`; without mounts it is there
- * already, or the spec names another.
+ * The root file systems of a host's containers, each at `<bundle>/rootfs`.
  *
- * @returns the path to give to `releaseRootfs`, empty when nothing was mounted.
+ * The kernel writes what is left of an overlay to the disk when its last user goes, which takes a
+ * tenth of a second where it takes long. So a mount is only detached here, a descriptor keeps it
+ * until a thread of Node's pool closes that, and a directory is written to by one overlay at a time.
  */
-export async function mountRootfs(bundle: string, mounts: readonly Mount[]): Promise<string> {
-  if (mounts.length === 0) return ''
-  const rootfs = join(bundle, 'rootfs')
-  mkdirSync(rootfs, { recursive: true, mode: 0o711 })
-  try {
-    mountAll(mounts, rootfs)
-  } catch (err) {
-    await releaseRootfs(rootfs)
-    throw new Error('failed to mount rootfs component', { cause: err })
+export class RootfsMounts implements AsyncDisposable {
+  readonly #log: Logger
+  /** By what an overlay that is about to end writes to. */
+  readonly #closing = new Map<string, Promise<void>>()
+  readonly #pending = new Set<Promise<void>>()
+
+  constructor(log: Logger) {
+    this.#log = log
   }
-  return rootfs
+
+  /** Mounts for container `id`; without mounts all is there already, or the spec names another place. */
+  async mount(id: string, bundle: string, mounts: readonly Mount[]): Promise<Rootfs> {
+    if (mounts.length === 0) return { release: () => {} }
+    const path = join(bundle, 'rootfs')
+    const written = mounts.flatMap(({ options }) => writtenBy(options))
+    const release = (): void => this.#release(id, path, written)
+    mkdirSync(path, { recursive: true, mode: 0o711 })
+    for (const dir of written) await this.#closing.get(dir)
+    try {
+      mountAll(mounts, path)
+    } catch (err) {
+      release()
+      throw new Error('failed to mount rootfs component', { cause: err })
+    }
+    return { release }
+  }
+
+  #release(id: string, path: string, written: readonly string[]): void {
+    const fds = detach(path)
+    if (fds.length === 0) return
+    const closing = this.#close(id, fds).finally(() => {
+      this.#pending.delete(closing)
+      for (const dir of written) {
+        if (this.#closing.get(dir) === closing) this.#closing.delete(dir)
+      }
+    })
+    this.#pending.add(closing)
+    for (const dir of written) this.#closing.set(dir, closing)
+  }
+
+  /** Never throws: the container is gone. */
+  async #close(id: string, fds: readonly number[]): Promise<void> {
+    try {
+      await closeAll(fds)
+    } catch (err) {
+      this.#log.error('failed to let a rootfs go', { id, error: describe(err) })
+    }
+  }
+
+  /** Waits until all that was released has ended, for a while. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#pending.size === 0) return
+    const late = new AbortController()
+    const deadline = sleep(closingMs, 'late', { signal: late.signal }).catch(() => {})
+    if ((await Promise.race([Promise.all(this.#pending), deadline])) === 'late') {
+      this.#log.warn('a rootfs has not ended yet', { left: this.#pending.size })
+    }
+    late.abort()
+  }
 }
 
-/** Unmounts what is at `rootfs` and below; for a moment it may still be in use by what just ended. */
+/** Takes away what is mounted at `rootfs` and below, and waits for its end. @throws why it stays. */
 export async function releaseRootfs(rootfs: string): Promise<void> {
-  if (rootfs === '') return
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      unmountRecursive(rootfs)
-      return
-    } catch (err) {
-      if (!isErrno(err, 'EBUSY') || attempt === busyRetries) {
-        throw new Error('failed rootfs umount', { cause: err })
-      }
-    }
-    await sleep(busyMs)
+  await closeAll(detach(rootfs))
+}
+
+function detach(rootfs: string): readonly number[] {
+  try {
+    return detachRecursive(rootfs)
+  } catch (err) {
+    throw new Error('failed rootfs umount', { cause: err })
   }
 }
+
+/** One after the other: more would take all threads of the pool. */
+async function closeAll(fds: readonly number[]): Promise<void> {
+  for (const fd of fds) await closeFile(fd)
+}
+
+/** The directories that only one overlay may write to. */
+const writtenBy = (options: readonly string[]): readonly string[] =>
+  options
+    .filter((option) => /^(?:upperdir|workdir)=/.test(option))
+    .map((option) => option.slice(option.indexOf('=') + 1))

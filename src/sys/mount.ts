@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 
 import { unimplemented } from '#lib/errors/errors.ts'
 
@@ -46,6 +46,7 @@ const cUmount2: (...args: [Text, number]) => number = native(
 
 const MNT_DETACH = 2
 const UMOUNT_NOFOLLOW = 8
+const O_PATH = 0o10000000
 
 /** The kernel copies one page of mount data, its end included. */
 const maxData = 4095
@@ -109,10 +110,48 @@ export function unmountAll(target: string, options?: UnmountOptions): void {
 
 /** Unmounts everything at and below `prefix`, the deepest first. @throws {SystemError} of the first that fails. */
 export function unmountRecursive(prefix: string, options?: UnmountOptions): void {
+  for (const point of mountPoints(prefix)) unmountAll(point, options)
+}
+
+/**
+ * Takes everything at and below `prefix` out of sight, the deepest first, and keeps it alive. Each
+ * of the descriptors is to be closed, where it may take time: the last use of an overlay ends with
+ * all that was written below it on the disk.
+ *
+ * @throws {SystemError} of the first that fails; what was kept until then is let go.
+ */
+export function detachRecursive(prefix: string): readonly number[] {
+  const kept: number[] = []
+  try {
+    for (const point of mountPoints(prefix)) {
+      do kept.push(openSync(point, O_PATH))
+      while (detach(point))
+      // The last one is what lies below all mounts.
+      closeSync(kept.pop() ?? -1)
+    }
+    return kept
+  } catch (err) {
+    for (const fd of kept) closeSync(fd)
+    throw err
+  }
+}
+
+/** @returns whether something was mounted there. */
+function detach(target: string): boolean {
+  try {
+    unmount(target, { detach: true })
+    return true
+  } catch (err) {
+    if (isErrno(err, 'EINVAL')) return false
+    throw err
+  }
+}
+
+/** Where something is mounted, at and below `prefix`, the deepest first. */
+function mountPoints(prefix: string): readonly string[] {
   const below = prefix.endsWith('/') ? prefix : `${prefix}/`
   const points = mountInfo()
     .map(({ mountPoint }) => mountPoint)
     .filter((point) => point === prefix || point.startsWith(below))
-  const deepestFirst = [...new Set(points)].toSorted((a, b) => b.length - a.length)
-  for (const point of deepestFirst) unmountAll(point, options)
+  return [...new Set(points)].toSorted((a, b) => b.length - a.length)
 }
