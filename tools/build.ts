@@ -17,6 +17,8 @@ import { warm } from './warm.ts'
 const at = (path: string): string => join(packageRoot, path)
 /** What programs in bin/ import. */
 const mains = ['daemon/main', 'shim/main']
+/** What other programs import; `wharfd/plugin` is given to plugins by the daemon that loads them. */
+const client = 'client/connect'
 const programs = ['wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
 const options = {
   absWorkingDir: packageRoot,
@@ -71,7 +73,7 @@ async function main(args: readonly string[]): Promise<void> {
 /** Bundles each entry by itself, so that it loads few files. Gives the packages that went in. */
 async function bundle(outdir: string): Promise<readonly string[]> {
   const inputs = new Set<string>()
-  for (const module of [...mains, ...workers()]) {
+  for (const module of [...mains, client, ...workers()]) {
     const { metafile } = await build({
       ...options,
       outdir,
@@ -139,7 +141,11 @@ function manifest(): object {
   const imports = Object.fromEntries(
     mains.map((module) => [`#${module}.ts`, `./lib/${entryName(module)}.mjs`]),
   )
-  return { name, version, description, license, type, engines, bin, imports }
+  const exports = {
+    './client': `./lib/${entryName(client)}.mjs`,
+    './package.json': './package.json',
+  }
+  return { name, version, description, license, type, engines, bin, imports, exports }
 }
 
 function readManifest(path: string): Readonly<Record<string, unknown>> {

@@ -19,20 +19,26 @@ export async function warm(dist: string): Promise<string | undefined> {
   const at = (name: string): string => join(dir.path, name)
   const config = `version = 2\nroot = "${at('root')}"\nstate = "${at('state')}"\n[grpc]\naddress = "${at('state/d.sock')}"\n`
   writeFileSync(at('config.toml'), config)
-  await bootOnce(join(dist, 'bin/wharfd.mjs'), ['--config', at('config.toml')])
+  await runOnce(join(dist, 'bin/wharfd.mjs'), ['--config', at('config.toml')], 'booted')
+  const host = ['-namespace', 'warm', '-address', at('state/d.sock'), '-socket', at('host.sock')]
+  await runOnce(join(dist, 'bin/containerd-shim-wharf-v1.mjs'), [...host, 'serve'], 'ok')
   return undefined
 }
 
-/** Boots a daemon and stops it: code is cached when a process ends. */
-async function bootOnce(program: string, args: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+/** Starts a server and stops it when it says `ready`: code is cached when a process ends. */
+async function runOnce(program: string, args: readonly string[], ready: string): Promise<void> {
+  // A shim host says so on its fourth stream, a daemon in its log.
+  const child = spawn(process.execPath, [program, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  })
   const ended = once(child, 'exit')
   let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    const booted = log.includes('successfully booted')
-    log += text
-    if (!booted && log.includes('successfully booted')) child.kill('SIGTERM')
-  })
+  const onData = (chunk: Buffer): void => {
+    const wasReady = log.includes(ready)
+    log += chunk.toString()
+    if (!wasReady && log.includes(ready)) child.kill('SIGTERM')
+  }
+  for (const stream of [child.stderr, child.stdio[3]]) stream?.on('data', onData)
   using _late = setTimeout(() => child.kill('SIGKILL'), bootMs)
   await ended
   if (child.exitCode !== 0) throw new Error(`the release does not run:\n${log}`)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtempDisposable } from 'node:fs/promises'
+import { cp, mkdir, mkdtempDisposable, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -30,7 +30,8 @@ suite('a release', { skip }, () => {
     assert.equal(built.code, 0, built.stderr)
     release = join(dir.path, 'copied')
     await cp(join(dir.path, 'built'), release, { recursive: true })
-    daemon = scope.use(await startDaemon({ program: join(release, 'bin/wharfd.mjs') }))
+    const top = `plugin_dir = "${join(packageRoot, 'examples/plugins')}"`
+    daemon = scope.use(await startDaemon({ program: join(release, 'bin/wharfd.mjs'), top }))
     await writeImage(busyboxImage(image), join(daemon.dir, 'image.tar'))
   })
   after(async () => await scope.disposeAsync())
@@ -51,6 +52,21 @@ suite('a release', { skip }, () => {
   test('has no plugin that fails', async () => {
     const plugins = await ctrOf('plugins', 'ls')
     assert.doesNotMatch(plugins, /\berror\b/)
+  })
+
+  test('loads plugins of others, in TypeScript', async () => {
+    assert.match(await ctrOf('plugins', 'ls'), /nosuid\s+\S+\s+ok/)
+  })
+
+  test('has the client for other programs', async () => {
+    const script = `import { connect } from 'wharfd/client'
+      await using client = await connect('${daemon.address}', { namespace: 'default' })
+      console.log((await client.images.list()).map(({ name }) => name).join())`
+    await mkdir(join(daemon.dir, 'node_modules'))
+    await symlink(release, join(daemon.dir, 'node_modules/wharfd'))
+    await writeFile(join(daemon.dir, 'program.mjs'), script)
+    const ran = await run(process.execPath, [join(daemon.dir, 'program.mjs')])
+    assert.equal(ran.stdout, `${image}\n`, ran.stderr)
   })
 
   test('finds its Node, and says its version, however it is called', async () => {
