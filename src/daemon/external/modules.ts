@@ -1,17 +1,21 @@
 import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
+import { packageRoot } from '#lib/release/release.ts'
+
 /** Modules of this program that others may import, by what they are called. */
 export type SharedModules = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
 const shared = Symbol.for('wharfd.modules')
+/** A module of this package, to which its other exports resolve. */
+const inside = pathToFileURL(`${packageRoot}/plugins.mjs`).href
 const packageScheme = 'wharfd-package:'
 const moduleScheme = 'wharfd:'
 
 /**
  * Makes modules outside this program able to import some of those inside it, wherever they are:
- * `import { definePlugin } from 'wharfd/plugin'` gives what the program itself uses, not a copy.
- * While the result is not disposed.
+ * `import { definePlugin } from 'wharfd/plugin'` gives what the program itself uses, not a copy. Other
+ * names that begin with `wharfd/` are what this package exports. While the result is not disposed.
  */
 export function shareModules(
   modules: SharedModules,
@@ -23,6 +27,7 @@ export function shareModules(
       if (Object.hasOwn(modules, specifier)) {
         return { url: `${moduleScheme}${specifier}`, format: 'module', shortCircuit: true }
       }
+      if (specifier.startsWith('wharfd/')) return next(specifier, { ...context, parentURL: inside })
       if (!specifier.startsWith(packageScheme)) return next(specifier, context)
       const name = specifier.slice(packageScheme.length)
       return firstOf(packageFolders, (folder) => {
