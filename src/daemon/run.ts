@@ -101,9 +101,14 @@ async function reload(source: Source, server: DaemonServer, log: LiveLogger): Pr
   try {
     const config = await loadConfig(source.path, server.config.available, source.overrides)
     const { applied, restart } = await server.reload(config)
-    log.configure(logSettings(server.config))
+    const say = (): void => log.info('configuration reloaded', { applied, restart })
+    const next = logSettings(server.config)
+    const isQuieter = logLevels.indexOf(next.level) > logLevels.indexOf('info')
+    // What makes the log quieter is still said.
+    if (isQuieter) say()
+    log.configure(next)
     logNotices(log, { ...config, files: [], inertKeys: [] })
-    log.info('configuration reloaded', { applied, restart })
+    if (!isQuieter) say()
   } catch (err) {
     log.error('the configuration was not reloaded', { error: describe(err) })
   }
