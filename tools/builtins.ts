@@ -4,9 +4,9 @@ import type { Plugin } from 'esbuild'
 
 /**
  * Modules of which a daemon uses functions and classes only, and none before its first answer:
- * bundled code loads them at the first call. Each takes 3 to 5 ms.
+ * bundled code loads them at the first call. Each takes some ms.
  */
-const late = ['crypto', 'http', 'tls', 'worker_threads', 'zlib']
+const late = ['crypto', 'http', 'tls', 'zlib']
 
 /** Packages that pino loads for transports, and for files of its own: it is given neither here. */
 const unused = /^(sonic-boom|thread-stream)$/
@@ -29,11 +29,7 @@ export const builtins: Plugin = {
       contents: 'module.exports = class Unused {}',
     }))
     build.onLoad({ filter: /.*/, namespace: 'builtin-cjs' }, ({ path }) => ({
-      contents: late.includes(path)
-        ? `${lateOf(path)}\nmodule.exports = {${lateNames(path)
-            .map((name) => `${name}: late('${name}')`)
-            .join()}}`
-        : `module.exports = ${moduleOf(path)}`,
+      contents: late.includes(path) ? lateModule(path) : `module.exports = ${moduleOf(path)}`,
     }))
     build.onLoad({ filter: /.*/, namespace: 'builtin-esm' }, ({ path }) => ({
       contents: facadeOf(path),
@@ -46,9 +42,6 @@ const moduleOf = (name: string): string => `process.getBuiltinModule('node:${nam
 const exportsOf = (name: string): readonly [string, unknown][] =>
   Object.entries(process.getBuiltinModule(name) ?? {}).filter(([key]) => /^[\w$]+$/.test(key))
 
-const lateNames = (name: string): readonly string[] =>
-  exportsOf(name).flatMap(([key, value]) => (typeof value === 'function' ? [key] : []))
-
 /** `late(key)`: a function that stands for one of the module, also after `new`. */
 const lateOf = (name: string): string => `
 function late(key) {
@@ -57,6 +50,16 @@ function late(key) {
     return new.target ? Reflect.construct(own, args) : Reflect.apply(own, this, args)
   }
 }`
+
+/** What `require` gives of a module that is loaded late. */
+function lateModule(name: string): string {
+  const members = exportsOf(name).map(([key, value]) =>
+    typeof value === 'function'
+      ? `${key}: late('${key}')`
+      : `get ${key}() { return ${moduleOf(name)}.${key} }`,
+  )
+  return `${lateOf(name)}\nmodule.exports = { ${members.join(', ')} }`
+}
 
 /** One export for each of the module's; those that nobody imports are left out as pure. */
 function facadeOf(name: string): string {
