@@ -30,6 +30,21 @@ void suite('images', () => {
     })
   })
 
+  void test('a read gives what the last write made of an image', async (t) => {
+    await withMetadata(t, async ({ ctx, metadata: { images } }) => {
+      await images.create(ctx, image('a'))
+      const labelled = image('a', { labels: { x: '1' } })
+      assert.deepEqual((await images.get(ctx, 'a')).labels, {})
+      await images.update(ctx, labelled, ['labels'])
+      assert.deepEqual((await images.get(ctx, 'a')).labels, { x: '1' })
+      await images.delete(ctx, 'a')
+      await rejectsWith('not_found', images.get(ctx, 'a'))
+      await images.create(ctx, image('a'))
+      const other = { ...ctx, namespace: 'other' }
+      await rejectsWith('not_found', images.get(other, 'a'))
+    })
+  })
+
   void test('the times are those that are given', async (t) => {
     await withMetadata(t, async ({ ctx, metadata: { images } }) => {
       const epoch = new Date(1_000_000)

@@ -1,6 +1,6 @@
 import { type Context, namespaceOf } from '#core/context.ts'
 import type { DeleteImageOptions, Image, ImageStore, NewImage } from '#core/images/images.ts'
-import type { Bucket } from '#lib/bolt/database.ts'
+import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import { alreadyExists, invalidArgument, notFound } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
 
@@ -9,13 +9,18 @@ import { writeTime } from './fields.ts'
 import { maskImage, readImage, validateImage, writeImage } from './image-record.ts'
 import { expireLabel } from './gc-labels.ts'
 import { addToLease, removeFromLease } from './lease-links.ts'
+import { RecordCache } from './record-cache.ts'
 import type { Records } from './records.ts'
 import { buckets, find, imagesOf, make } from './schema.ts'
-import { quote, within } from './wrap.ts'
+import { quote } from './wrap.ts'
+
+/** How many images are remembered as long as nothing is written. */
+const rememberedImages = 1024
 
 /** Images as records of the database. */
 export class BoltImageStore implements ImageStore {
   readonly #records: Records
+  readonly #known = new RecordCache<Image>(rememberedImages)
 
   constructor(records: Records) {
     this.#records = records
@@ -24,13 +29,18 @@ export class BoltImageStore implements ImageStore {
   async get(ctx: Context, name: string): Promise<Image> {
     const ns = namespaceOf(ctx)
     ctx.signal.throwIfAborted()
+    const { revision } = this.#records
     return await Promise.resolve(
-      this.#records.view((tx) => {
-        const bucket = find(tx, [...imagesOf(ns), name])
-        if (!bucket) throw missing(name)
-        return within(`image ${quote(name)}`, () => readImage(bucket, name))
-      }),
+      this.#known.get(revision, `${ns}/${name}`, () => this.#read(ns, name)),
     )
+  }
+
+  #read(ns: string, name: string): Image {
+    return this.#records.view((tx) => {
+      const bucket = find(tx, [...imagesOf(ns), name])
+      if (!bucket) throw missing(name)
+      return readNamed(bucket, name)
+    })
   }
 
   async list(ctx: Context, filters?: readonly string[]): Promise<readonly Image[]> {
@@ -40,7 +50,7 @@ export class BoltImageStore implements ImageStore {
     return await Promise.resolve(
       this.#records.view((tx) =>
         Array.from(buckets(find(tx, imagesOf(ns))), ([name, bucket]) =>
-          within(`image ${quote(name)}`, () => readImage(bucket, name)),
+          readNamed(bucket, name),
         ).filter((image) => matches(adaptImage(image))),
       ),
     )
@@ -67,7 +77,7 @@ export class BoltImageStore implements ImageStore {
     return await this.#records.update(ctx, (tx) => {
       const bucket = find(tx, [...imagesOf(ns), name])
       if (!bucket) throw missing(name)
-      const current = within(`image ${quote(name)}`, () => readImage(bucket, name))
+      const current = readNamed(bucket, name)
       const updated = maskImage(current, image, paths)
       validateImage(updated)
       lease(tx, ctx, updated)
@@ -96,6 +106,15 @@ export class BoltImageStore implements ImageStore {
 }
 
 const missing = (name: string): Error => notFound(`image ${quote(name)}`)
+
+/** The image in `bucket`; an error says which one could not be read. */
+function readNamed(bucket: ReadBucket, name: string): Image {
+  try {
+    return readImage(bucket, name)
+  } catch (cause) {
+    throw new Error(`image ${quote(name)}`, { cause })
+  }
+}
 
 /** Only an image that can expire needs a lease; the others stay by themselves. */
 function lease(tx: Bucket, ctx: Context, image: NewImage): void {

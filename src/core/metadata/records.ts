@@ -25,6 +25,11 @@ export class Records {
     this.#database = database
   }
 
+  /** Changes with every commit of the database. */
+  get revision(): number {
+    return this.#database.revision
+  }
+
   /** Runs `fn` on the last durable state. */
   view<T>(fn: (tx: ReadBucket) => T): T {
     return this.#database.view(fn)

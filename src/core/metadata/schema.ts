@@ -75,10 +75,7 @@ export function make(bucket: Bucket, path: readonly string[]): Bucket {
 /** The buckets directly in `bucket`, by name. */
 export function* buckets(bucket: ReadBucket | undefined): Generator<[string, ReadBucket]> {
   if (!bucket) return
-  for (const { key, value } of bucket.entries()) {
-    const inner = value === undefined ? bucket.bucket(key) : undefined
-    if (inner) yield [decodeText(key), inner]
-  }
+  for (const [key, inner] of bucket.buckets()) yield [decodeText(key), inner]
 }
 
 /** The keys of `bucket`, of pairs and of buckets. */
@@ -96,4 +93,6 @@ export const backendName = (ns: string, sequence: bigint, name: string): string 
 
 /** UTF-8 bytes as text. */
 export const decodeText = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  Buffer.isBuffer(bytes)
+    ? bytes.toString('utf8')
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

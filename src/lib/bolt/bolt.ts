@@ -39,6 +39,10 @@ export class BoltDatabase implements Database {
     this.#settings = settings
   }
 
+  get revision(): number {
+    return this.#store.meta.txid
+  }
+
   view<T>(fn: (tx: ReadBucket) => T): T {
     this.#check()
     const { root, sequence } = this.#store.meta

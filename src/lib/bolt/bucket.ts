@@ -5,7 +5,7 @@ import type { Bucket, Entry, Key, ReadBucket } from './database.ts'
 import { type Item, LeafNode, type Tree } from './node.ts'
 import type { Pager } from './pager.ts'
 import type { Transaction } from './transaction.ts'
-import { find, treeOf, walk } from './tree.ts'
+import { Cursor, find, leafOf, treeAt, treeOf } from './tree.ts'
 
 /** bbolt's limits, in bytes. */
 const maxKeySize = 32768
@@ -37,19 +37,35 @@ export class Reader implements ReadBucket {
 
   get(key: Key): Uint8Array | undefined {
     check(this.#scope)
-    return valueOf(find(this.#pager, this.#tree, asBuffer(key)))
+    const bytes = asBuffer(key)
+    const leaf = leafOf(this.#pager, this.#tree, bytes)
+    const index = leaf.search(bytes)
+    return index < 0 || leaf.isBucketAt(index) ? undefined : leaf.valueAt(index)
   }
 
   bucket(key: Key): ReadBucket | undefined {
     check(this.#scope)
-    const item = find(this.#pager, this.#tree, asBuffer(key))
-    if (item === undefined || !item.isBucket) return undefined
-    return new Reader(this.#pager, this.#scope, treeOf(item))
+    const bytes = asBuffer(key)
+    const leaf = leafOf(this.#pager, this.#tree, bytes)
+    const index = leaf.search(bytes)
+    if (index < 0 || !leaf.isBucketAt(index)) return undefined
+    return new Reader(this.#pager, this.#scope, treeAt(leaf, index))
   }
 
   entries(from?: Key): Iterable<Entry> {
     check(this.#scope)
     return entriesOf(this.#pager, this.#scope, () => this.#tree, from)
+  }
+
+  *buckets(): Generator<[Uint8Array, ReadBucket]> {
+    check(this.#scope)
+    const cursor = new Cursor(this.#pager, this.#tree.root)
+    while (cursor.next()) {
+      const { leaf, index } = cursor
+      if (!leaf.isBucketAt(index)) continue
+      yield [leaf.keyAt(index), new Reader(this.#pager, this.#scope, treeAt(leaf, index))]
+      check(this.#scope)
+    }
   }
 }
 
@@ -98,6 +114,18 @@ export class Writer implements Bucket {
   entries(from?: Key): Iterable<Entry> {
     this.#check()
     return entriesOf(this.#tx.pager, this.#scope, () => this.#tree, from)
+  }
+
+  *buckets(): Generator<[Uint8Array, Bucket]> {
+    this.#check()
+    const cursor = new Cursor(this.#tx.pager, this.#tree.root)
+    while (cursor.next()) {
+      const { leaf, index } = cursor
+      if (!leaf.isBucketAt(index)) continue
+      const key = leaf.keyAt(index)
+      yield [key, this.#child(key, leaf.itemAt(index))]
+      this.#check()
+    }
   }
 
   put(key: Key, value: Uint8Array | string): void {
@@ -216,8 +244,11 @@ const incompatible = (key: Buffer) => invalidArgument(`incompatible value at ${q
 /** The pairs of what `tree` gives when the first is asked for. */
 function* entriesOf(pager: Pager, scope: Scope, tree: () => Tree, from?: Key): Generator<Entry> {
   check(scope)
-  for (const item of walk(pager, tree().root, from === undefined ? undefined : asBuffer(from))) {
-    yield { key: item.key, value: valueOf(item) }
+  const cursor = new Cursor(pager, tree().root, from === undefined ? undefined : asBuffer(from))
+  while (cursor.next()) {
+    const { leaf, index } = cursor
+    const value = leaf.isBucketAt(index) ? undefined : leaf.valueAt(index)
+    yield { key: leaf.keyAt(index), value }
     check(scope)
   }
 }

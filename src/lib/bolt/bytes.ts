@@ -10,6 +10,16 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
+/** Like `compareBytes`, with the `length` bytes of `buf` from `start` in place of the first. */
+export function compareAt(buf: Buffer, start: number, length: number, b: Uint8Array): number {
+  const shared = Math.min(length, b.length)
+  for (let i = 0; i < shared; i++) {
+    const diff = (buf[start + i] ?? 0) - (b[i] ?? 0)
+    if (diff !== 0) return diff
+  }
+  return length - b.length
+}
+
 /** `data` as a Buffer over the same memory; a string becomes its UTF-8 form. */
 export function asBuffer(data: Key): Buffer {
   if (typeof data === 'string') return Buffer.from(data, 'utf8')
@@ -35,19 +45,21 @@ export function writeUint64(buf: Buffer, value: number, offset: number): void {
 }
 
 /**
- * The first index of 0…count whose key is not below `key`, by binary search; `count` when all are.
+ * Binary search in `count` keys of ascending order; `compare` says how the one at an index stands to
+ * the key sought. Gives the index of the key, or `~i` when it would be inserted at `i`.
  */
-export function lowerBound(
-  count: number,
-  keyAt: (i: number) => Uint8Array,
-  key: Uint8Array,
-): number {
+export function binarySearch(count: number, compare: (index: number) => number): number {
   let low = 0
   let high = count
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (compareBytes(keyAt(middle), key) < 0) low = middle + 1
+    const order = compare(middle)
+    if (order === 0) return middle
+    if (order < 0) low = middle + 1
     else high = middle
   }
-  return low
+  return ~low
 }
+
+/** Where a search gave `found`: the index of the key, or that of the first one above it. */
+export const lowerBound = (found: number): number => (found < 0 ? ~found : found)

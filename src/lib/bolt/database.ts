@@ -9,6 +9,9 @@
 export interface Database extends AsyncDisposable {
   readonly path: string
 
+  /** Changes with every commit: what was read at the same revision is the same. */
+  readonly revision: number
+
   /** Runs `fn` on the last durable state. The transaction is dead when it returns. */
   view<T>(fn: (tx: ReadBucket) => T): T
 
@@ -38,6 +41,8 @@ export interface ReadBucket {
   bucket(key: Key): ReadBucket | undefined
   /** All pairs in key order, starting at the first key ≥ `from` when given. */
   entries(from?: Key): Iterable<Entry>
+  /** The nested buckets with their names, in key order. */
+  buckets(): Iterable<readonly [name: Uint8Array, bucket: ReadBucket]>
   /** The bucket's counter. */
   readonly sequence: bigint
 }
@@ -45,6 +50,7 @@ export interface ReadBucket {
 /** A bucket inside `update`. Iterating while writing to the same bucket is not defined. */
 export interface Bucket extends ReadBucket {
   bucket(key: Key): Bucket | undefined
+  buckets(): Iterable<readonly [name: Uint8Array, bucket: Bucket]>
   /** @throws `invalid_argument` when the key is empty, too long, or names a bucket. */
   put(key: Key, value: Uint8Array | string): void
   /** Deletes a pair; nothing happens when it is missing. @throws `invalid_argument` when it is a bucket. */
@@ -74,7 +80,7 @@ export interface OpenOptions {
    * false when another process holds it. Closing the file gives it back. Without this, no lock.
    */
   readonly lock?: (fd: number, exclusive: boolean) => boolean
-  /** How many bytes of pages to keep in memory; 8 MiB when missing. */
+  /** How many bytes of pages to keep in memory; 64 MiB when missing. */
   readonly cacheBytes?: number
   /** For how long update functions may run on end before their commit is flushed, in ms; 2 when missing. */
   readonly gatherMs?: number

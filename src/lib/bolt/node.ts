@@ -1,4 +1,4 @@
-import { lowerBound } from './bytes.ts'
+import { binarySearch, compareBytes } from './bytes.ts'
 import {
   type BranchPage,
   elementSize,
@@ -48,8 +48,17 @@ export class LeafNode {
     return at(this.items, index).key
   }
 
+  /** The index of `key`, or `~i` when it would be inserted at `i`. */
+  search(key: Uint8Array): number {
+    return binarySearch(this.count, (i) => compareBytes(this.keyAt(i), key))
+  }
+
   itemAt(index: number): Item {
     return at(this.items, index)
+  }
+
+  valueAt(index: number): Buffer {
+    return at(this.items, index).value
   }
 
   isBucketAt(index: number): boolean {
@@ -80,6 +89,11 @@ export class BranchNode {
 
   keyAt(index: number): Buffer {
     return at(this.keys, index)
+  }
+
+  /** The index of `key`, or `~i` when it would be inserted at `i`. */
+  search(key: Uint8Array): number {
+    return binarySearch(this.count, (i) => compareBytes(this.keyAt(i), key))
   }
 
   childAt(index: number): Ref {
@@ -117,9 +131,8 @@ export function copyNode(node: Node, epoch: number): Node {
 
 /** The child under which `key` is or would be. */
 export function childIndex(branch: BranchPage | BranchNode, key: Uint8Array): number {
-  const index = lowerBound(branch.count, (i) => branch.keyAt(i), key)
-  if (index < branch.count && branch.keyAt(index).equals(key)) return index
-  return Math.max(0, index - 1)
+  const found = branch.search(key)
+  return found < 0 ? Math.max(0, ~found - 1) : found
 }
 
 function at<T>(list: readonly T[], index: number): T {

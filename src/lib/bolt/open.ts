@@ -12,7 +12,7 @@ import { create, readMeta, Store } from './store.ts'
 /** Bytes of pages kept in memory when the options do not say. */
 /** Long enough for a burst to share a flush, short enough for the event loop. */
 const defaultGatherMs = 2
-const defaultCacheBytes = 8 * 1024 * 1024
+const defaultCacheBytes = 64 * 1024 * 1024
 
 const lockPoll = 50
 

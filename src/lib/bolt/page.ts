@@ -1,6 +1,6 @@
 import { dataLoss } from '#lib/errors/errors.ts'
 
-import { readUint64, writeUint64 } from './bytes.ts'
+import { compareAt, readUint64, writeUint64 } from './bytes.ts'
 
 /**
  * Pages, little-endian, as bbolt lays them out (upstream: `internal/common/page.go`). A page that
@@ -52,6 +52,27 @@ abstract class TreePage {
     this.count = buf.readUInt16LE(10)
   }
 
+  /** Where in an element its `pos` is, which `ksize` follows. */
+  protected abstract readonly positionField: number
+
+  /** The index of `key`, or `~i` when it would be inserted at `i`. Copies nothing. */
+  search(key: Uint8Array): number {
+    const { buf } = this
+    const field = this.positionField
+    let low = 0
+    let high = this.count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const at = pageHeaderSize + middle * elementSize
+      const start = at + buf.readUInt32LE(at + field)
+      const order = compareAt(buf, start, buf.readUInt32LE(at + field + 4), key)
+      if (order === 0) return middle
+      if (order < 0) low = middle + 1
+      else high = middle
+    }
+    return ~low
+  }
+
   /** How many pages it takes. */
   get span(): number {
     return 1 + this.buf.readUInt32LE(12)
@@ -60,6 +81,7 @@ abstract class TreePage {
 
 export class LeafPage extends TreePage {
   readonly leaf = true
+  protected readonly positionField = 4
 
   keyAt(index: number): Buffer {
     const at = pageHeaderSize + index * elementSize
@@ -78,6 +100,12 @@ export class LeafPage extends TreePage {
     }
   }
 
+  valueAt(index: number): Buffer {
+    const at = pageHeaderSize + index * elementSize
+    const start = at + this.buf.readUInt32LE(at + 4) + this.buf.readUInt32LE(at + 8)
+    return this.buf.subarray(start, start + this.buf.readUInt32LE(at + 12))
+  }
+
   isBucketAt(index: number): boolean {
     return (this.buf.readUInt32LE(pageHeaderSize + index * elementSize) & bucketFlag) !== 0
   }
@@ -85,6 +113,7 @@ export class LeafPage extends TreePage {
 
 export class BranchPage extends TreePage {
   readonly leaf = false
+  protected readonly positionField = 0
 
   keyAt(index: number): Buffer {
     const at = pageHeaderSize + index * elementSize

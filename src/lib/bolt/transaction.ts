@@ -108,9 +108,8 @@ export class Transaction {
       path.push({ branch, at })
     }
     const leaf = node
-    const index = lowerBound(leaf.count, (i) => leaf.keyAt(i), key)
-    const found = index < leaf.count && leaf.keyAt(index).equals(key)
-    return { leaf, index, found, path }
+    const found = leaf.search(key)
+    return { leaf, index: lowerBound(found), found: found >= 0, path }
   }
 
   /** Cuts a node with many elements in two, and the branches above it that get many by that. */

@@ -1,43 +1,92 @@
 import { dataLoss } from '#lib/errors/errors.ts'
 
 import { lowerBound, readUint64, writeUint64 } from './bytes.ts'
-import { childIndex, type Item, type Node, type Ref, type Tree } from './node.ts'
-import { bucketHeaderSize, type Page, parsePage } from './page.ts'
+import { type BranchNode, childIndex, type Item, type LeafNode, type Node } from './node.ts'
+import type { Ref, Tree } from './node.ts'
+import { type BranchPage, bucketHeaderSize, type LeafPage, type Page, parsePage } from './page.ts'
 import type { Pager } from './pager.ts'
 
 /** Deeper than any sound bucket: a loop of pages ends here. */
 const maxDepth = 64
+
+/** Where pairs are: a page, or what one was changed into. */
+export type Leaf = LeafPage | LeafNode
+type Branch = BranchPage | BranchNode
 
 /** The page or changed node behind `ref`. */
 export function resolve(pager: Pager, ref: Ref): Page | Node {
   return typeof ref === 'number' ? pager.page(ref) : ref
 }
 
-/** The pair of `key` in the bucket; undefined when there is none. */
-export function find(pager: Pager, tree: Tree, key: Buffer): Item | undefined {
+/** The leaf in which `key` is or would be. */
+export function leafOf(pager: Pager, tree: Tree, key: Uint8Array): Leaf {
   let block = resolve(pager, tree.root)
   for (let depth = 0; !block.leaf; depth++) {
     if (depth > maxDepth) throw looped()
     block = resolve(pager, block.childAt(childIndex(block, key)))
   }
-  const leaf = block
-  const index = lowerBound(leaf.count, (i) => leaf.keyAt(i), key)
-  if (index === leaf.count || !leaf.keyAt(index).equals(key)) return undefined
-  return leaf.itemAt(index)
+  return block
 }
 
-/** All pairs in key order, from the first that is not below `from`. */
-export function* walk(pager: Pager, ref: Ref, from?: Buffer, depth = 0): Generator<Item> {
-  if (depth > maxDepth) throw looped()
-  const block = resolve(pager, ref)
-  if (block.leaf) {
-    const start = from === undefined ? 0 : lowerBound(block.count, (i) => block.keyAt(i), from)
-    for (let i = start; i < block.count; i++) yield block.itemAt(i)
-    return
+/** The pair of `key` in the bucket; undefined when there is none. */
+export function find(pager: Pager, tree: Tree, key: Buffer): Item | undefined {
+  const leaf = leafOf(pager, tree, key)
+  const index = leaf.search(key)
+  return index < 0 ? undefined : leaf.itemAt(index)
+}
+
+/** The nested bucket in the pair at `index`, which is one. */
+export function treeAt(leaf: Leaf, index: number): Tree {
+  return 'items' in leaf ? treeOf(leaf.itemAt(index)) : parseTree(leaf.valueAt(index))
+}
+
+/** Goes through all pairs in key order, from the first that is not below `from`. */
+export class Cursor {
+  readonly #pager: Pager
+  readonly #path: { readonly branch: Branch; at: number }[] = []
+  #leaf: Leaf
+  #index: number
+
+  constructor(pager: Pager, ref: Ref, from?: Buffer) {
+    this.#pager = pager
+    this.#leaf = this.#descend(ref, from)
+    this.#index = (from === undefined ? 0 : lowerBound(this.#leaf.search(from))) - 1
   }
-  const start = from === undefined ? 0 : childIndex(block, from)
-  for (let i = start; i < block.count; i++) {
-    yield* walk(pager, block.childAt(i), i === start ? from : undefined, depth + 1)
+
+  /** The leaf of the pair it is at. */
+  get leaf(): Leaf {
+    return this.#leaf
+  }
+
+  /** Where in its leaf the pair is. */
+  get index(): number {
+    return this.#index
+  }
+
+  /** Goes to the next pair, at first to the first one; false at the end. */
+  next(): boolean {
+    this.#index++
+    while (this.#index >= this.#leaf.count) {
+      const step = this.#path.at(-1)
+      if (step === undefined) return false
+      if (++step.at >= step.branch.count) this.#path.pop()
+      else {
+        this.#leaf = this.#descend(step.branch.childAt(step.at))
+        this.#index = 0
+      }
+    }
+    return true
+  }
+
+  #descend(ref: Ref, from?: Buffer): Leaf {
+    let block = resolve(this.#pager, ref)
+    while (!block.leaf) {
+      if (this.#path.length > maxDepth) throw looped()
+      const at = from === undefined ? 0 : childIndex(block, from)
+      this.#path.push({ branch: block, at })
+      block = resolve(this.#pager, block.childAt(at))
+    }
+    return block
   }
 }
 
@@ -64,8 +113,10 @@ export function* pagesOf(pager: Pager, tree: Tree, limit: number): Generator<Pag
 
 /** The nested bucket in `item`. */
 export function treeOf(item: Item): Tree {
-  if (item.tree !== undefined) return item.tree
-  const { value } = item
+  return item.tree ?? parseTree(item.value)
+}
+
+function parseTree(value: Buffer): Tree {
   if (value.length < bucketHeaderSize) throw dataLoss('a bucket is cut short')
   const root = readUint64(value, 0)
   const sequence = value.readBigUInt64LE(8)

@@ -46,7 +46,7 @@ export function decodeTime(bytes: Uint8Array): Date {
   if (bytes.length !== (version === version2 ? length + 1 : length)) {
     throw new RangeError('Time.UnmarshalBinary: invalid length')
   }
-  const seconds = Number(view.getBigInt64(1) - unixToYear1)
+  const seconds = view.getInt32(1) * 2 ** 32 + view.getUint32(5) - Number(unixToYear1)
   return new Date(seconds * 1000 + Math.floor(view.getInt32(9) / 1_000_000))
 }
 

@@ -22,6 +22,10 @@ export function encodeUvarint(value: number | bigint): Uint8Array<ArrayBuffer> {
 
 /** The number at the start of `bytes`. @throws RangeError when it is cut off or over 64 bits. */
 export function decodeUvarint(bytes: Uint8Array): bigint {
+  // Most are short.
+  const [first = 0, second = 0x80] = bytes
+  if (bytes.length > 0 && first < 0x80) return BigInt(first)
+  if (second < 0x80) return BigInt((first & 0x7f) | (second << 7))
   let value = 0n
   for (let at = 0; at < maxBytes; at++) {
     const byte = bytes[at]
