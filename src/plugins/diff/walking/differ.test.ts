@@ -277,8 +277,17 @@ test('what a killed daemon left mounted is removed', (t) => {
   if (!root(t)) return
   using dir = mkdtempDisposableSync(join(tmpdir(), 'wharf-left-'))
   mountTemporarily([{ type: 'tmpfs', source: 'tmpfs', options: [] }], dir.path)
-  removeLeftMounts(dir.path)
+  removeLeftMounts(dir.path, (path) => assert.fail(path))
   assert.deepEqual(readdirSync(dir.path), [])
+})
+
+test('what cannot be removed there is told, and no obstacle', () => {
+  using dir = mkdtempDisposableSync(join(tmpdir(), 'wharf-left-'))
+  const full = join(dir.path, 'containerd-mount1')
+  mkdirSync(join(full, 'file'), { recursive: true })
+  const told: string[] = []
+  removeLeftMounts(dir.path, (path) => told.push(path))
+  assert.deepEqual(told, [full])
 })
 
 const made: readonly [string, (bytes: Uint8Array) => Uint8Array][] = [

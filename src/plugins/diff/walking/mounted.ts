@@ -24,13 +24,23 @@ export function mountTemporarily(mounts: readonly Mount[], tempDir: string): Mou
   return { path, [Symbol.dispose]: () => owned.dispose() }
 }
 
-/** Removes what a daemon that was killed left in `tempDir`. @throws {SystemError} */
-export function removeLeftMounts(tempDir: string): void {
+/**
+ * Removes what a daemon that was killed left in `tempDir`. One that cannot be removed goes to `onError`
+ * and is left for the next start: it must not keep this one from starting.
+ */
+export function removeLeftMounts(
+  tempDir: string,
+  onError: (path: string, error: unknown) => void,
+): void {
   for (const name of readdirSync(tempDir)) {
     if (!name.startsWith(prefix)) continue
     const path = join(tempDir, name)
-    unmountRecursive(path, { detach: true })
-    rmdirSync(path)
+    try {
+      unmountRecursive(path, { detach: true })
+      rmdirSync(path)
+    } catch (err) {
+      onError(path, err)
+    }
   }
 }
 

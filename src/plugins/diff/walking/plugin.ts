@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
 
@@ -15,11 +16,13 @@ export const walkingPlugin = definePlugin({
   type: DiffPlugin,
   id: 'walking',
   requires: { metadata: MetadataPlugin },
-  async init({ daemon, deps, meta }) {
+  async init({ ctx, daemon, deps, meta }) {
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
-    removeLeftMounts(tempDir)
+    removeLeftMounts(tempDir, (path, err) => {
+      ctx.log.warn('cannot clean up a temporary mount', { path, error: describe(err) })
+    })
     return new WalkingDiffer(deps.metadata.content, {
       tempDir,
       workers: 2,
