@@ -6,9 +6,16 @@ import { suite, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { connect } from '#client/connect.ts'
+import { writeBlob } from '#core/content/write-blob.ts'
+import { digestOf } from '#lib/digest/digest.ts'
+import { connectGrpc } from '#lib/grpc/client.ts'
+import { RemoteContentStore } from '#proxy/content.ts'
+import { RemoteDiffer } from '#proxy/diff.ts'
 import { everyContainerd } from '#testing/containerd.ts'
 import { type DaemonOptions, run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
+import { newContext } from '#testing/context.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
+import { rejectsWith } from '#testing/rejects.ts'
 import { root } from '#testing/root.ts'
 
 const image = 'docker.io/library/busybox:latest'
@@ -157,6 +164,23 @@ args = ["${path}", "${join(dir, 'allowed')}"]
       assert.ok(!log.includes('unknown key'), log)
     })
   })
+})
+
+test('an encrypted layer goes to the decoder that is configured from the start', async (t) => {
+  if (!root(t)) return
+  await using daemon = await startDaemon()
+  await using connection = await connectGrpc(daemon.address)
+  const ctx = newContext(t)
+  const bytes = Buffer.from('secret')
+  const digest = digestOf(bytes)
+  await writeBlob(ctx, new RemoteContentStore(connection), [bytes], { ref: 'x', digest })
+  const layer = { mediaType: `${layerType}+gzip+encrypted`, digest, size: bytes.length }
+  const mounts = [{ type: 'bind', source: daemon.dir, options: ['rbind', 'rw'] }]
+  await rejectsWith(
+    'unknown',
+    new RemoteDiffer(connection).apply(ctx, layer, mounts),
+    'stream processor "io.containerd.ocicrypt.decoder.v1.tar.gzip": exec: "ctd-decoder": executable file not found in $PATH',
+  )
 })
 
 /** The layers of the image, which has been imported. */
