@@ -173,7 +173,9 @@ test('an encrypted layer goes to the decoder that is configured from the start',
   const ctx = newContext(t)
   const bytes = Buffer.from('secret')
   const digest = digestOf(bytes)
-  await writeBlob(ctx, new RemoteContentStore(connection), [bytes], { ref: 'x', digest })
+  const labels = { 'containerd.io/gc.root': 'yes' }
+  const store = new RemoteContentStore(connection)
+  await writeBlob(ctx, store, [bytes], { ref: 'x', digest, labels })
   const layer = { mediaType: `${layerType}+gzip+encrypted`, digest, size: bytes.length }
   const mounts = [{ type: 'bind', source: daemon.dir, options: ['rbind', 'rw'] }]
   await rejectsWith(
