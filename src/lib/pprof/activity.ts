@@ -1,9 +1,15 @@
-import { cpuUsage, memoryUsage, report, uptime } from 'node:process'
+import { ChildProcess } from 'node:child_process'
+import { readFileSync, readdirSync } from 'node:fs'
+import { Server, Socket } from 'node:net'
+import { cpuUsage, memoryUsage, uptime } from 'node:process'
 
 /**
- * What this process is doing and what it holds, for a person who wonders: where JavaScript is, what
- * the event loop waits for, its threads, its memory. The environment is left out, as it may hold
- * secrets. Taking it stops the thread for some milliseconds.
+ * What this process is doing and what it holds, for a person who wonders: what the event loop waits
+ * for, open handles, and where in the kernel each thread is, which shows a disk that hangs.
+ *
+ * It waits for nothing, neither for other threads nor for the network (as Node's own diagnostic
+ * report does), so that it can be taken of a process that is in trouble. The environment is not in
+ * it, as that may hold secrets.
  */
 export function activity(): string {
   const { user, system } = cpuUsage()
@@ -14,49 +20,50 @@ export function activity(): string {
     `cpu: user ${(user / 1e6).toFixed(2)} s, system ${(system / 1e6).toFixed(2)} s`,
     `memory: ${mib(rss)} resident, heap ${mib(heapUsed)} of ${mib(heapTotal)}, external ${mib(external)}`,
     `waiting for:\n${indented(counted(process.getActiveResourcesInfo()))}`,
-    ...reportSections(reported()),
+    `open handles:\n${indented(activeHandles().map(handleText).toSorted())}`,
+    `threads:\n${indented(threads())}`,
   ]
   return `${sections.join('\n\n')}\n`
 }
 
-/**
- * A diagnostic report without the environment, and without the names of addresses: looking those up
- * would stop the thread until a server on the network has answered.
- */
-function reported(): unknown {
-  const excluded = ['excludeEnv', 'excludeNetwork'] as const
-  const before = excluded.map((name) => [name, Reflect.get(report, name) === true] as const)
-  try {
-    for (const name of excluded) Reflect.set(report, name, true)
-    return report.getReport()
-  } finally {
-    for (const [name, value] of before) Reflect.set(report, name, value)
-  }
+/** What keeps the event loop alive. Node has no documented way to ask for more than the names. */
+function activeHandles(): readonly unknown[] {
+  const ask: unknown = Reflect.get(process, '_getActiveHandles')
+  const handles: unknown = typeof ask === 'function' ? ask.call(process) : []
+  return Array.isArray(handles) ? handles : []
 }
 
-function reportSections(given: unknown): string[] {
-  const stack = field(field(given, 'javascriptStack'), 'stack')
-  const handles = list(field(given, 'libuv')).filter(
-    (handle) => field(handle, 'is_active') === true,
-  )
-  const workers = list(field(given, 'workers'))
-  return [
-    `stack of the main thread:\n${indented(list(stack).map(String))}`,
-    `open handles:\n${indented(handles.map(handleText))}`,
-    `threads of JavaScript besides it: ${workers.length}\n${indented(
-      workers.map((worker) => list(field(field(worker, 'javascriptStack'), 'stack')).join(' < ')),
-    )}`.trimEnd(),
-  ]
-}
-
-/** `tcp fd=21 localEndpoint={…}`: the type, and whatever a person can use. */
 function handleText(handle: unknown): string {
-  const shown = ['fd', 'localEndpoint', 'remoteEndpoint', 'pid', 'signal', 'filename'] as const
-  const words = shown.flatMap((name) => {
-    const value = field(handle, name)
-    return value === undefined || value === null ? [] : [`${name}=${JSON.stringify(value)}`]
+  if (handle instanceof Server) return `listener ${JSON.stringify(handle.address())}`
+  if (handle instanceof ChildProcess) return `child ${handle.pid} ${handle.spawnfile}`
+  if (handle instanceof Socket) return socketText(handle)
+  return typeof handle === 'object' && handle !== null ? handle.constructor.name : typeof handle
+}
+
+function socketText({ remoteAddress, remotePort, bytesRead, bytesWritten }: Socket): string {
+  const peer = remoteAddress === undefined ? '' : ` to ${remoteAddress}:${remotePort}`
+  return `socket${peer}, ${bytesRead} bytes read, ${bytesWritten} written`
+}
+
+/** `123 libuv-worker D in folio_wait_bit < …`: id, name, state (proc(5)) and kernel functions. */
+function threads(): string[] {
+  return readdirSync('/proc/self/task').map((id) => {
+    const read = (name: string): string => readIfAllowed(`/proc/self/task/${id}/${name}`)
+    const state = /\) (\S)/.exec(read('stat'))?.[1] ?? '?'
+    const stack = read('stack').matchAll(/^\[<.*>\] (\w+)/gm)
+    const functions = [...stack].map(([, name]) => name).join(' < ') || read('wchan')
+    const where = functions === '' || functions === '0' ? '' : ` in ${functions}`
+    return `${id} ${read('comm').trim()} ${state}${where}`
   })
-  return [String(field(handle, 'type')), ...words].join(' ')
+}
+
+/** Kernel stacks are for root, and not there in every kernel; a thread may have ended. */
+function readIfAllowed(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 /** `3 Timeout`: each word once, with how often it came, most frequent first. */
@@ -67,8 +74,3 @@ function counted(words: readonly string[]): string[] {
 }
 
 const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}`).join('\n')
-
-const field = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
-
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])

@@ -34,7 +34,7 @@ const refused: Readonly<Record<string, string>> = {
   allocs: 'what has been allocated and freed is not kept; see heap for what is alive',
   block: 'JavaScript does not block on locks; see profile',
   mutex: 'JavaScript has no mutexes to contend for; see profile',
-  threadcreate: 'threads are made at start and not sampled; see goroutine for those there are',
+  threadcreate: 'the making of threads is not sampled; see goroutine for those there are',
   trace: 'execution traces are for Go programs; see profile',
 }
 
