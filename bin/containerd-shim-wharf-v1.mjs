@@ -13,6 +13,11 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
 // A release has a cache of its own; the default is below a directory that everybody can write to.
 const cache = fileURLToPath(new URL('../cache', import.meta.url))
 const directory = existsSync(cache) ? cache : '/var/cache/wharf'
-module.enableCompileCache({ directory, portable: true })
+try {
+  module.enableCompileCache({ directory, portable: true })
+} catch {
+  // Earlier releases of Node 24 take nothing but the directory.
+  module.enableCompileCache(directory)
+}
 const { main } = await import('#shim/main.ts')
 process.exitCode = await main(process.argv.slice(2))

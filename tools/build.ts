@@ -33,6 +33,7 @@ const options = {
   sourcesContent: false,
   legalComments: 'none',
   metafile: true,
+  inject: [at('tools/older-node.ts')],
   plugins: [builtins],
   logLevel: 'warning',
 } as const satisfies BuildOptions

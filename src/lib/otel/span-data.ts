@@ -23,8 +23,19 @@ export interface SpanEvent {
 
 const msToNs = (ms: number): bigint => BigInt(Math.round(ms * 1e3)) * 1_000n
 
-/** Now, in ns since the epoch; steady within this process. */
-export const now = (): bigint => msToNs(performance.timeOrigin + performance.now())
+/** Where `performance.now` begins, by the clock of the machine. */
+let origin = performance.timeOrigin
+/** How far the two may be apart, in ms: the clock may be set while this runs for weeks. */
+const tolerance = 5
+
+/** Now, in ns since the epoch; steady within this process as long as the clock is. */
+export function now(): bigint {
+  const ms = origin + performance.now()
+  const off = Date.now() - ms
+  if (Math.abs(off) <= tolerance) return msToNs(ms)
+  origin += off
+  return msToNs(ms + off)
+}
 
 /** A time in any form of the API: a date, `[s, ns]`, ms since the epoch or since the process began. */
 export function toNs(time: TimeInput | undefined): bigint {

@@ -3,6 +3,7 @@ import { type Context, namespaceOf } from '#core/context.ts'
 import type { Envelope, Exchange, Timestamp } from '#core/events/events.ts'
 import { describe, invalidArgument } from '#lib/errors/errors.ts'
 import { type Filter, parseFilters } from '#lib/filters/filters.ts'
+import { epochNanoseconds } from '#lib/go/now.ts'
 
 import { fieldsOf } from './fields.ts'
 import { type SubscriptionLimits, Subscription } from './subscription.ts'
@@ -68,6 +69,6 @@ function parse(filters: readonly string[]): Filter {
 }
 
 function now(): Timestamp {
-  const nanos = Temporal.Now.instant().epochNanoseconds
+  const nanos = epochNanoseconds()
   return { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) }
 }

@@ -3,6 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { Timestamp } from '#core/events/events.ts'
 import type { Status } from '#core/runtime/runtime.ts'
 import { Status as WireStatus } from '#gen/types/task_pb.ts'
+import { epochNanoseconds } from '#lib/go/now.ts'
 import type { CallOptions } from '#lib/rpc/rpc.ts'
 
 /** The words of a task's status for what shims send. */
@@ -31,6 +32,6 @@ export const partOf = ({ trace }: Pick<Context, 'trace'>): Pick<CallOptions, 'me
 
 /** The present, as it travels. */
 export function now(): Timestamp {
-  const nanos = Temporal.Now.instant().epochNanoseconds
+  const nanos = epochNanoseconds()
   return { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) }
 }
