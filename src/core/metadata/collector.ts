@@ -13,8 +13,15 @@ import { type Removable, survey } from './gc-mark.ts'
 import { recordPath, splitSnapshotKey } from './gc-node.ts'
 import type { Records } from './records.ts'
 import { find } from './schema.ts'
+import { inSlices } from './slices.ts'
 import { unlinkChild } from './snapshot-record.ts'
 import { collectSnapshots } from './snapshot-gc.ts'
+
+/** How many records and references are looked at in one turn, which is about a millisecond. */
+const markSlice = 128
+
+/** How many records are deleted in one write. What is left after a crash is garbage all the same. */
+const sweepSlice = 256
 
 /** What a collector works on. */
 export interface CollectorOptions {
@@ -44,13 +51,8 @@ export class Collector {
   async #collect(ctx: Context): Promise<CollectionStats> {
     const { records } = this.#options
     const began = performance.now()
-    let pausedMs = 0
-    const removed = await records.sweep((tx) => {
-      const at = performance.now()
-      const garbage = sweep(ctx, tx)
-      pausedMs = performance.now() - at
-      return garbage
-    })
+    const removed = await sweep(ctx, records)
+    const pausedMs = performance.now() - began
     for (const node of removed) this.#note(ctx, node)
     await span(ctx, 'collect backends', async (own) => await this.#collectBackends(own))
     const counts = Object.entries(Object.groupBy(removed, (node) => node.type))
@@ -120,12 +122,20 @@ async function retried(
 }
 
 /** Deletes every record that is not in use, and answers which. */
-function sweep(ctx: Context, tx: Bucket): readonly Removable[] {
-  const { garbage } = span(ctx, 'mark', () => survey(tx))
-  span(ctx, 'sweep', () => {
-    for (const node of garbage) removeRecord(tx, node)
-  })
-  return garbage
+async function sweep(ctx: Context, records: Records): Promise<readonly Removable[]> {
+  let done = 0
+  return await records.sweep(
+    async (tx) => {
+      const { garbage } = await span(ctx, 'mark', async () => await inSlices(survey(tx), markSlice))
+      return garbage
+    },
+    (tx, garbage) => {
+      const slice = garbage.slice(done, done + sweepSlice)
+      for (const node of slice) removeRecord(tx, node)
+      done += slice.length
+      return done < garbage.length
+    },
+  )
 }
 
 function removeRecord(tx: Bucket, node: Removable): void {

@@ -9,6 +9,7 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { writeLabels, writeTime } from './fields.ts'
 import { survey } from './gc-mark.ts'
 import { make } from './schema.ts'
+import { inSlices } from './slices.ts'
 
 /** A database in short: where each record is, with its fields and labels. */
 type Shape = Readonly<Record<string, Readonly<Record<string, string>>>>
@@ -36,7 +37,8 @@ async function marks(shape: Shape, kept: readonly string[]): Promise<void> {
       }
     }
   })
-  const { marked, garbage } = database.view((tx) => survey(tx, now))
+  using state = database.pin()
+  const { marked, garbage } = await inSlices(survey(state.root, now), 1)
   const ids = Array.from(marked, (id) => id.replace('\0ns\0', ' '))
   assert.deepEqual(ids.toSorted(), kept.toSorted())
   const all = Object.keys(shape).map((path) => path.replace(/^(content.)?(\w+?)s?\|/, '$2 '))

@@ -25,14 +25,15 @@ interface Holder {
 }
 
 /**
- * Looks at every record once, without a pause. Source: upstream `core/metadata/gc.go`.
+ * Looks at every record once, in steps of some microseconds each. Source: upstream
+ * `core/metadata/gc.go`.
  *
  * The database is read from front to back; what refers to what is followed in memory.
  */
-export function survey(tx: ReadBucket, now = new Date()): Survey {
+export function* survey(tx: ReadBucket, now = new Date()): Generator<void, Survey> {
   const scan = new Scan(now)
-  for (const [ns, bucket] of buckets(find(tx, [schemaVersion]))) scan.namespace(ns, bucket)
-  return scan.finish()
+  for (const [ns, bucket] of buckets(find(tx, [schemaVersion]))) yield* scan.namespace(ns, bucket)
+  return yield* scan.finish()
 }
 
 class Scan {
@@ -50,53 +51,69 @@ class Scan {
     this.#now = now
   }
 
-  namespace(ns: string, bucket: ReadBucket): void {
-    for (const [id, lease] of buckets(bucket.bucket('leases'))) this.#lease(ns, id, lease)
-    for (const [name, image] of buckets(bucket.bucket('images'))) this.#image(ns, name, image)
+  *namespace(ns: string, bucket: ReadBucket): Generator<void> {
+    for (const [id, lease] of buckets(bucket.bucket('leases'))) yield* this.#lease(ns, id, lease)
+    for (const [name, image] of buckets(bucket.bucket('images'))) {
+      yield this.#image(ns, name, image)
+    }
     const content = bucket.bucket('content')
-    for (const [ref, ingest] of buckets(content?.bucket('ingests'))) this.#ingest(ns, ref, ingest)
+    for (const [ref, ingest] of buckets(content?.bucket('ingests'))) {
+      yield this.#ingest(ns, ref, ingest)
+    }
     for (const [digest, blob] of buckets(content?.bucket('blob'))) {
       this.#object({ type: 'content', ns, key: digest, flat: false }, blob, [])
+      yield
     }
     for (const [id, container] of buckets(bucket.bucket('containers'))) {
-      this.#container(ns, id, container)
+      yield this.#container(ns, id, container)
     }
     for (const [snapshotter, snapshots] of buckets(bucket.bucket('snapshots'))) {
       for (const [key, snapshot] of buckets(snapshots)) {
-        this.#snapshot(ns, snapshotter, key, snapshot)
+        yield this.#snapshot(ns, snapshotter, key, snapshot)
       }
     }
     for (const [, sandbox] of buckets(bucket.bucket('sandboxes'))) {
-      this.#roots.push(...readLinks(sandbox, ns, this.#now).refs)
+      yield void this.#roots.push(...readLinks(sandbox, ns, this.#now).refs)
     }
   }
 
-  finish(): Survey {
+  *finish(): Generator<void, Survey> {
     for (const { child, links } of this.#conditional) {
       for (const condition of links.conditions) {
         const usedAt = this.#usedAt.get(nodeId(condition.parent))
         if (usedAt && condition.holds(usedAt)) this.#hold(condition.parent, child)
       }
+      yield
     }
-    const marked = this.#follow()
-    return { marked, garbage: this.#removable.filter((object) => !marked.has(nodeId(object))) }
+    const marked = yield* this.#follow()
+    const garbage: Removable[] = []
+    for (const object of this.#removable) {
+      if (!marked.has(nodeId(object))) garbage.push(object)
+      yield
+    }
+    return { marked, garbage }
   }
 
   /** A lease that has not expired is a root, and so is what it lists. */
-  #lease(ns: string, id: string, lease: ReadBucket): void {
+  *#lease(ns: string, id: string, lease: ReadBucket): Generator<void> {
     const { expire, flat } = readLinks(lease, ns, this.#now)
     this.#removable.push({ type: 'lease', ns, key: id, flat: false })
+    yield
     if (expire && expire < this.#now) return
     this.#roots.push(node('lease', ns, id))
     for (const digest of keys(lease.bucket('content'))) {
-      this.#roots.push(node('content', ns, digest, flat))
+      yield void this.#roots.push(node('content', ns, digest, flat))
     }
     for (const [snapshotter, held] of buckets(lease.bucket('snapshots'))) {
-      for (const key of keys(held)) this.#roots.push(snapshotNode(ns, snapshotter, key, flat))
+      for (const key of keys(held)) {
+        yield void this.#roots.push(snapshotNode(ns, snapshotter, key, flat))
+      }
     }
-    for (const ref of keys(lease.bucket('ingests'))) this.#roots.push(node('ingest', ns, ref))
+    for (const ref of keys(lease.bucket('ingests'))) {
+      yield void this.#roots.push(node('ingest', ns, ref))
+    }
     for (const name of keys(lease.bucket('images'))) {
-      this.#roots.push(node('image', ns, name, flat))
+      yield void this.#roots.push(node('image', ns, name, flat))
     }
   }
 
@@ -163,12 +180,13 @@ class Scan {
   }
 
   /** Ids of everything that the roots lead to. */
-  #follow(): ReadonlySet<string> {
-    const queue = [...this.#roots]
+  *#follow(): Generator<void, ReadonlySet<string>> {
+    const queue = this.#roots
     const marked = new Set<string>()
     const followedFlat = new Set<string>()
     const followed = new Set<string>()
     for (let next = queue.pop(); next; next = queue.pop()) {
+      yield
       const id = nodeId(next)
       const seen = next.flat ? followedFlat : followed
       if (seen.has(id)) continue
@@ -180,7 +198,7 @@ class Scan {
         continue
       }
       // Without a record it holds nothing by itself; what says that it is held by it, still is.
-      queue.push(...(this.#held.get(id) ?? []))
+      for (const held of this.#held.get(id) ?? []) queue.push(held)
       if (holder) queue.push(...holder.built, ...holder.labelled)
     }
     return marked

@@ -16,6 +16,8 @@ export class Records {
   readonly #database: Database
   readonly #listeners = new Set<Listener>()
   #deleted = false
+  /** Where writers wait while the collector looks. */
+  #gate: Promise<void> | undefined
   /** Snapshotters that may hold garbage. */
   readonly dirtySnapshotters = new Set<string>()
   /** Whether the content store may hold garbage. */
@@ -38,6 +40,7 @@ export class Records {
   /** Runs `fn` in a write, and resolves when that is durable. */
   async update<T>(ctx: Pick<Context, 'signal'>, fn: (tx: Bucket) => T): Promise<T> {
     ctx.signal.throwIfAborted()
+    while (this.#gate) await this.#gate
     const result = await this.#database.update(fn, { signal: ctx.signal })
     this.#notify()
     return result
@@ -48,22 +51,41 @@ export class Records {
    * cancellation comes too late.
    */
   async settle<T>(fn: (tx: Bucket) => T): Promise<T> {
+    while (this.#gate) await this.#gate
     const result = await this.#database.update(fn)
     this.#notify()
     return result
   }
 
-  /** A write of the collector itself, which it does not have to hear of. */
-  async sweep<T>(fn: (tx: Bucket) => T): Promise<T> {
+  /**
+   * Lets `look` find out what to remove while nobody writes, though all may read, and then runs
+   * `remove` in one write after the other until it has nothing left to do and answers false.
+   */
+  async sweep<T>(
+    look: (tx: ReadBucket) => Promise<T>,
+    remove: (tx: Bucket, found: T) => boolean,
+  ): Promise<T> {
+    const gate = Promise.withResolvers<void>()
+    this.#gate = gate.promise
     try {
-      return await this.#database.update((tx) => {
-        this.#deleted = false
-        return fn(tx)
-      })
+      // What was asked for before is durable after this.
+      await this.#database.update(() => {})
+      this.#deleted = false
+      const found = await this.#look(look)
+      while (await this.#database.update((tx) => remove(tx, found))) continue
+      return found
     } catch (err) {
       this.#deleted = true
       throw err
+    } finally {
+      this.#gate = undefined
+      gate.resolve()
     }
+  }
+
+  async #look<T>(look: (tx: ReadBucket) => Promise<T>): Promise<T> {
+    using state = this.#database.pin()
+    return await look(state.root)
   }
 
   /** Says that a record is gone, and in which backend it leaves something behind. */

@@ -1,7 +1,7 @@
 import { failedPrecondition } from '#lib/errors/errors.ts'
 
 import { Reader, type Scope, Writer } from './bucket.ts'
-import type { Bucket, Database, ReadBucket } from './database.ts'
+import type { Bucket, Database, PinnedState, ReadBucket } from './database.ts'
 import type { BoltFile } from './file.ts'
 import type { Store } from './store.ts'
 import type { Transaction } from './transaction.ts'
@@ -29,6 +29,8 @@ export class BoltDatabase implements Database {
   readonly #store: Store
   readonly #settings: BoltSettings
   readonly #queue = new Set<Job>()
+  /** States that are still read. */
+  readonly #pins = new Set<Scope>()
   #working: Promise<void> | undefined
   #closed = false
 
@@ -49,6 +51,21 @@ export class BoltDatabase implements Database {
     return inScope((scope) =>
       fn(new Reader(this.#store.pager, scope, { epoch: 0, root, sequence })),
     )
+  }
+
+  pin(): PinnedState {
+    this.#check()
+    const { root, sequence } = this.#store.meta
+    const scope = { open: true }
+    const pages = this.#store.pin()
+    this.#pins.add(scope)
+    return {
+      root: new Reader(this.#store.pager, scope, { epoch: 0, root, sequence }),
+      [Symbol.dispose]: () => {
+        scope.open = false
+        if (this.#pins.delete(scope)) pages[Symbol.dispose]()
+      },
+    }
   }
 
   async update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T> {
@@ -86,6 +103,7 @@ export class BoltDatabase implements Database {
     if (this.#closed) return
     this.#closed = true
     await this.#working
+    for (const scope of this.#pins) scope.open = false
     this.#file.close()
   }
 

@@ -15,6 +15,9 @@ export interface Database extends AsyncDisposable {
   /** Runs `fn` on the last durable state. The transaction is dead when it returns. */
   view<T>(fn: (tx: ReadBucket) => T): T
 
+  /** Holds on to the last durable state, for a reader that takes many turns. */
+  pin(): PinnedState
+
   /**
    * Runs `fn` on the state of the commit being gathered, and resolves when that commit is durable.
    *
@@ -22,6 +25,14 @@ export interface Database extends AsyncDisposable {
    * and the promise rejects with its error; other functions of the same commit are not touched.
    */
   update<T>(fn: (tx: Bucket) => T, options?: { readonly signal?: AbortSignal }): Promise<T>
+}
+
+/**
+ * A durable state that later commits leave as it is: the file grows instead of using its pages again.
+ * It can be read until it is disposed of or the database is closed.
+ */
+export interface PinnedState extends Disposable {
+  readonly root: ReadBucket
 }
 
 /** A key is bytes; a string stands for its UTF-8 form. */

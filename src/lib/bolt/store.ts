@@ -32,6 +32,9 @@ export class Store {
   readonly #noSync: boolean
   #meta: Meta
   #freelist: Freelist | undefined
+  #pins = 0
+  /** Pages that only pinned states use. */
+  readonly #withheld: Freed[] = []
   #size: number
   /** The page of the older meta, as it was before a commit that failed wrote over it. */
   #older: Buffer
@@ -59,6 +62,20 @@ export class Store {
       tx.releasePages(freelist, listPages(this.pager, freelist).length / pageSize)
     }
     return tx
+  }
+
+  /** Keeps the pages of the durable state from being used again until it is disposed of. */
+  pin(): Disposable {
+    this.#pins++
+    return {
+      [Symbol.dispose]: () => {
+        if (--this.#pins > 0) return
+        for (const { start, span } of this.#withheld.splice(0)) {
+          this.pager.forget(start)
+          this.#freelist?.give(start, span)
+        }
+      },
+    }
   }
 
   /** Finds the free pages; only the first call takes time. */
@@ -147,8 +164,10 @@ export class Store {
     this.#older = encodeMeta(this.#meta)
     this.#meta = meta
     for (const { start, span } of freed) {
-      this.pager.forget(start)
-      freelist.give(start, span)
+      if (this.#pins === 0) {
+        this.pager.forget(start)
+        freelist.give(start, span)
+      } else this.#withheld.push({ start, span })
     }
     for (const page of pages) this.pager.keep(page)
   }
