@@ -13,7 +13,9 @@ export interface Exposition {
  * The library is loaded here and not before: it takes some 50 ms, and most daemons are not scraped.
  */
 export async function exposition(set: MetricSet): Promise<Exposition> {
-  const { AggregatorRegistry, Registry, collectDefaultMetrics } = await import('prom-client')
+  // It is CommonJS, of which a bundle has the default alone.
+  const { default: prometheus } = await import('prom-client')
+  const { AggregatorRegistry, Registry, collectDefaultMetrics } = prometheus
   const own = new Registry()
   collectDefaultMetrics({ register: own })
   return {
