@@ -1,7 +1,23 @@
 import { type DescMessage, create, toBinary } from '@bufbuild/protobuf'
 
+/** What is given again and again, with its bytes as soon as it has been given once. */
+const repeated = new WeakMap<object, Uint8Array | undefined>()
+
+/** Says that `reply`, which nobody changes, is given more than once: it is encoded the first time. */
+export function repeatedly<T extends object>(reply: T): T {
+  repeated.set(reply, undefined)
+  return reply
+}
+
 /** The bytes of a message, given as a message or as what `create` makes one from. */
 export function encodeMessage(schema: DescMessage, init: unknown): Uint8Array {
+  if (typeof init !== 'object' || init === null || !repeated.has(init)) return encode(schema, init)
+  const bytes = repeated.get(init) ?? encode(schema, init)
+  repeated.set(init, bytes)
+  return bytes
+}
+
+function encode(schema: DescMessage, init: unknown): Uint8Array {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `implement` and `ServiceClient` have checked it
   return toBinary(schema, create(schema, init as never))
 }

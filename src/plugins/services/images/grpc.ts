@@ -1,8 +1,14 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
 
-import type { ImageStore, NewImage } from '#core/images/images.ts'
-import { type Image as ImageMessage, Images } from '#gen/services/images_pb.ts'
+import type { Image, ImageStore, NewImage } from '#core/images/images.ts'
+import {
+  type GetImageResponseSchema,
+  type Image as ImageMessage,
+  Images,
+} from '#gen/services/images_pb.ts'
 import { CodedError } from '#lib/errors/errors.ts'
+import { repeatedly } from '#lib/rpc/codec.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, ImagesService, type RpcContext } from '#plugins/types.ts'
@@ -14,7 +20,7 @@ import { dateFromProto } from '#proxy/convert/timestamp.ts'
 export const imagesApi = (store: ImageStore): RegisteredService<RpcContext> =>
   implement(Images, {
     async get({ name }, ctx) {
-      return { image: imageToProto(await store.get(ctx, name)) }
+      return replyWith(await store.get(ctx, name))
     },
     async list({ filters }, ctx) {
       return { images: (await store.list(ctx, filters)).map(imageToProto) }
@@ -34,6 +40,14 @@ export const imagesApi = (store: ImageStore): RegisteredService<RpcContext> =>
       return {}
     },
   })
+
+type Reply = MessageInitShape<typeof GetImageResponseSchema>
+
+const replies = new WeakMap<Image, Reply>()
+
+/** The reply to `get`. A store that gives the same object again has it encoded once. */
+const replyWith = (image: Image): Reply =>
+  replies.getOrInsertComputed(image, () => repeatedly({ image: imageToProto(image) }))
 
 /** The image of a request. With an epoch, both its times are that. */
 function given(image: ImageMessage | undefined, epoch: Timestamp | undefined): NewImage {
