@@ -13,6 +13,8 @@ export interface CommandOptions {
   readonly stdio?: StdioFds | undefined
   /** What to say on stdin; only without `stdio`. */
   readonly input?: string | Uint8Array | undefined
+  /** What is executed by the name of `file`, in its place. */
+  readonly program?: string | undefined
 }
 
 /** A run that failed: how, and what it printed. */
@@ -37,8 +39,9 @@ export async function run(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<string> {
-  const { signal, stdio, input } = options
-  const child = spawn(file, args, {
+  const { signal, stdio, input, program = file } = options
+  const child = spawn(program, args, {
+    argv0: file,
     stdio: stdio ? [...stdio] : [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     killSignal: 'SIGKILL',
     ...(signal ? { signal } : {}),

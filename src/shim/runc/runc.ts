@@ -2,7 +2,8 @@ import { join } from 'node:path'
 
 import type { RuntimeOptions } from '#shim/bundle.ts'
 
-import { type CommandOptions, type StdioFds, run } from './command.ts'
+import { CommandError, type CommandOptions, type StdioFds, run } from './command.ts'
+import { SealedPrograms } from './sealed-program.ts'
 
 /** Which OCI runtime, and what it is told with every command. */
 export interface RuncOptions {
@@ -38,6 +39,10 @@ export interface ExecOptions {
 /** How long a command may take, ms: hooks of the container run in it. */
 const commandMs = 600_000
 
+/** Of this process. */
+const programs = new SealedPrograms()
+let executesSealed = true
+
 /**
  * An OCI runtime with runc's command line: runc, crun, youki.
  *
@@ -61,7 +66,7 @@ export class Runc {
     if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
     if (options.noPivotRoot) args.push('--no-pivot')
     if (options.noNewKeyring) args.push('--no-new-keyring')
-    await this.#run(['create', ...args, id], options)
+    await this.#runSealed(['create', ...args, id], options)
   }
 
   async start(id: string): Promise<void> {
@@ -71,7 +76,7 @@ export class Runc {
   async exec(id: string, options: ExecOptions): Promise<void> {
     const args = ['--detach', '--process', options.process, '--pid-file', options.pidFile]
     if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
-    await this.#run(['exec', ...args, id], options)
+    await this.#runSealed(['exec', ...args, id], options)
   }
 
   async kill(id: string, signal: number, options: { readonly all: boolean }): Promise<void> {
@@ -101,6 +106,19 @@ export class Runc {
     return Array.isArray(pids) ? pids.filter((pid) => typeof pid === 'number') : []
   }
 
+  /** For commands that enter a container. */
+  async #runSealed(command: readonly string[], options: CommandOptions): Promise<void> {
+    const program = executesSealed ? await programs.find(this.#options.binary) : undefined
+    try {
+      await this.#run(command, { ...options, program })
+    } catch (err) {
+      if (program === undefined || !isSpawnError(err)) throw err
+      executesSealed = false
+      programs[Symbol.dispose]()
+      await this.#run(command, options)
+    }
+  }
+
   async #run(command: readonly string[], options: CommandOptions = {}): Promise<string> {
     const { binary, root, log, systemdCgroup } = this.#options
     const args = ['--root', root, '--log', log, '--log-format', 'json']
@@ -109,6 +127,10 @@ export class Runc {
     return await run(binary, [...args, ...command], { signal, ...options })
   }
 }
+
+/** Whether nothing has run at all. */
+const isSpawnError = (err: unknown): boolean =>
+  err instanceof CommandError && err.cause instanceof Error && err.cause.name !== 'AbortError'
 
 /** The OCI runtime for the container in `bundle`. */
 export const openRunc = (bundle: string, namespace: string, options: RuntimeOptions): Runc =>
