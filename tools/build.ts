@@ -7,6 +7,7 @@ import { build, type BuildOptions, type Metafile } from 'esbuild'
 import { entryName, packageRoot } from '#lib/release/release.ts'
 
 import { builtins } from './builtins.ts'
+import { lateDescriptors } from './late-descriptors.ts'
 import { warm } from './warm.ts'
 
 /*
@@ -34,7 +35,7 @@ const options = {
   legalComments: 'none',
   metafile: true,
   inject: [at('tools/older-node.ts')],
-  plugins: [builtins],
+  plugins: [builtins, lateDescriptors],
   logLevel: 'warning',
 } as const satisfies BuildOptions
 const usage = `npm run build -- [options]: a release in dist/

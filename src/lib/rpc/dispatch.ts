@@ -9,7 +9,7 @@ import {
 import { CodedError, describe } from '#lib/errors/errors.ts'
 
 import { encodeMessage } from './codec.ts'
-import type { Call, Interceptor, ServerOptions } from './rpc.ts'
+import type { Call, Interceptor, RegisteredService, ServerOptions } from './rpc.ts'
 import { type Status, toStatus, toStatusCode } from './status.ts'
 
 /** Hears of every error that no coded error explains, so that a server can log its stack. */
@@ -58,20 +58,25 @@ export const createDispatcher = <C>(options: DispatchOptions<C>): Dispatcher =>
 
 class ServiceDispatcher<C> implements Dispatcher {
   readonly #endpoints = new Map<string, Endpoint>()
-  readonly #services = new Set<string>()
+  /** By name; their methods become endpoints when the first one is called. */
+  readonly #services = new Map<string, RegisteredService<C>[]>()
+  readonly #opened = new Set<string>()
   readonly #options: DispatchOptions<C>
   readonly #interceptors: readonly Interceptor<C>[]
 
   constructor(options: DispatchOptions<C>) {
     this.#options = options
     this.#interceptors = options.interceptors ?? []
-    for (const { service, impl } of options.services) {
-      this.#services.add(service.typeName)
-      for (const method of service.methods) this.#register(service, method, impl)
+    for (const registered of options.services) {
+      const { typeName } = registered.service
+      this.#services.getOrInsertComputed(typeName, () => []).push(registered)
     }
   }
 
   find(path: string): Endpoint | undefined {
+    const known = this.#endpoints.get(path)
+    if (known) return known
+    this.#open(path.slice(1, path.lastIndexOf('/')))
     return this.#endpoints.get(path)
   }
 
@@ -116,6 +121,15 @@ class ServiceDispatcher<C> implements Dispatcher {
     const status = toStatus(err)
     if (status.code === toStatusCode('unknown')) this.#options.onUnknownError?.(err, call)
     return status
+  }
+
+  /** Descriptors of methods may not be read before: see #lib/release/late.ts. */
+  #open(typeName: string): void {
+    if (this.#opened.has(typeName)) return
+    for (const { service, impl } of this.#services.get(typeName) ?? []) {
+      this.#opened.add(typeName)
+      for (const method of service.methods) this.#register(service, method, impl)
+    }
   }
 
   #register(

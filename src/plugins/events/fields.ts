@@ -1,4 +1,10 @@
-import { type DescField, createRegistry, fromBinary, isMessage } from '@bufbuild/protobuf'
+import {
+  type DescField,
+  type Registry,
+  createRegistry,
+  fromBinary,
+  isMessage,
+} from '@bufbuild/protobuf'
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 
@@ -18,7 +24,7 @@ import { file_events_task } from '#gen/events/task_pb.ts'
  * for; an empty text counts as absent. Source: upstream `core/events`, `api/events/*_fieldpath.pb.go`.
  */
 
-const registry = createRegistry(
+const files = [
   file_events_container,
   file_events_content,
   file_events_image,
@@ -26,7 +32,9 @@ const registry = createRegistry(
   file_events_sandbox,
   file_events_snapshot,
   file_events_task,
-)
+] as const
+/** Made for the first filter: it reads every descriptor there is of an event. */
+let registry: Registry | undefined
 
 /** The fields of `envelope`, for a filter. The payload is decoded once, when it is first asked for. */
 export function fieldsOf(envelope: Envelope): (path: readonly string[]) => string | undefined {
@@ -41,6 +49,7 @@ export function fieldsOf(envelope: Envelope): (path: readonly string[]) => strin
 }
 
 function decode({ typeUrl, value }: Any): ReflectMessage | undefined {
+  registry ??= createRegistry(...files)
   const schema = registry.getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
   if (!schema) return undefined
   try {

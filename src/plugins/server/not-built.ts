@@ -26,6 +26,8 @@ function refuse<C>(service: DescService): RegisteredService<C> {
   }
   return {
     service,
-    impl: Object.fromEntries(service.methods.map((m) => [m.localName, refusal(m.name)])),
+    get impl() {
+      return Object.fromEntries(service.methods.map((m) => [m.localName, refusal(m.name)]))
+    },
   }
 }
