@@ -1,8 +1,5 @@
 #!/bin/sh
 ':' //; s=$(readlink -f "$0"); n=${s%/*}/../node_modules/.bin/node; [ -x "$n" ] || n=node; exec "$n" "$0" "$@"
-import { existsSync } from 'node:fs'
-import module from 'node:module'
-import { fileURLToPath } from 'node:url'
 
 if (Number.parseInt(process.versions.node, 10) < 24) {
   process.stderr.write(
@@ -10,6 +7,10 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
   )
   process.exit(1)
 }
+// An import statement would make a facade of everything these have, for which Node loads much more.
+const { existsSync } = process.getBuiltinModule('node:fs')
+const module = process.getBuiltinModule('node:module')
+const { fileURLToPath } = process.getBuiltinModule('node:url')
 // A release has a cache of its own; the default is below a directory that everybody can write to.
 const cache = fileURLToPath(new URL('../cache', import.meta.url))
 const directory = existsSync(cache) ? cache : '/var/cache/wharf'
