@@ -1,7 +1,7 @@
 /*
  * Descriptors of protobuf that are made when somebody looks at them; a release is bundled with this
- * by tools/late-descriptors.ts. Until then a descriptor is an object without properties of its own, and
- * the prototype's getters stand for them. The first one that is asked for makes the descriptor, and
+ * by tools/late-descriptors.ts. Until then a descriptor is an object without properties of its own,
+ * and the prototype's getters stand for them. The first that is asked for makes the descriptor, and
  * the object takes over everything it has: it is then a plain object as any other descriptor is.
  */
 
