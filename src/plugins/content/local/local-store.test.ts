@@ -63,8 +63,20 @@ suite('local content store on disk', () => {
     assert.equal(read(path), 'hello')
     assert.equal(fs.statSync(path).mode & 0o333, 0)
     assert.deepEqual(fs.readdirSync(join(dir.path, 'ingest')), [])
+  })
+
+  test('the path of a reader leads to the blob also when its file is gone', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    await writeBlob(ctx, store, [Buffer.from('hello')], { ref: 'up' })
     await using reader = await store.reader(ctx, digestOf('hello'))
-    assert.equal(reader.path, path)
+    assert.equal(read(reader.path), 'hello')
+    await store.delete(ctx, digestOf('hello'))
+    assert.ok(!fs.existsSync(join(dir.path, 'blobs/sha256', sha256('hello'))))
+    assert.equal(read(reader.path), 'hello')
+    // Each who opens it reads from the start, and none moves where another one is.
+    assert.equal(Buffer.from(await reader.read(1, 3)).toString(), 'ell')
   })
 
   test('an upload that containerd began goes on', async (t) => {

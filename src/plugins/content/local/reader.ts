@@ -7,22 +7,28 @@ import { isMissing } from './errno.ts'
 
 /** A blob of the local store; it can be read to its end also when it is deleted meanwhile. */
 export class LocalReader implements Reader {
-  readonly path: string
   readonly size: number
   readonly #file: FileHandle
 
-  private constructor(path: string, size: number, file: FileHandle) {
-    this.path = path
+  private constructor(size: number, file: FileHandle) {
     this.size = size
     this.#file = file
   }
 
+  /** Of the open file: a worker finds the blob there also when the collector has been faster. */
+  get path(): string {
+    return `/proc/self/fd/${this.#file.fd}`
+  }
+
   /** @throws `not_found`. */
   static async open(digest: string, path: string): Promise<LocalReader> {
+    await using undo = new AsyncDisposableStack()
     try {
-      const file = await open(path)
+      const file = undo.use(await open(path))
       const { size } = await file.stat()
-      return new LocalReader(path, size, file)
+      const reader = new LocalReader(size, file)
+      undo.move()
+      return reader
     } catch (err) {
       if (!isMissing(err)) throw err
       throw notFound(`blob ${digest} expected at ${path}: blob not found`, { cause: err })
