@@ -165,10 +165,28 @@ for (const [what, difference, reason] of bad) {
   })
 }
 
+/** Far more than anything here takes on a machine that is busy, ms. */
+const longest = 30_000
+
+/** Waits until `met`. @throws when it takes far too long. */
+async function until(what: string, met: () => boolean): Promise<void> {
+  const deadline = performance.now() + longest
+  while (!met()) {
+    if (performance.now() > deadline) assert.fail(`not in ${longest} ms: ${what}`)
+    await sleep(5)
+  }
+}
+
 /** Waits until the process whose id is in `file` has ended; nobody may have reaped it. */
 async function gone(file: string): Promise<void> {
-  const stat = `/proc/${readFileSync(file, 'utf8').trim()}/stat`
-  while (existsSync(stat) && !readFileSync(stat, 'utf8').includes(') Z ')) await sleep(5)
+  const pid = readFileSync(file, 'utf8').trim()
+  await until(`process ${pid} ends`, () => {
+    try {
+      return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+    } catch {
+      return true
+    }
+  })
 }
 
 test('a processor that makes nothing is killed with its children, and named', async (t) => {
@@ -189,17 +207,42 @@ test('a cancelled unpacking ends its processors', async (t) => {
     ]
     const stop = new AbortController()
     const applying = apply(tar, 'x/y', { processors, signal: stop.signal })
-    const failing = assert.rejects(applying, (err) => err === stop.signal.reason)
-    for (;;) {
-      try {
-        readFileSync(join(dir, 'pid'))
-        break
-      } catch {
-        await sleep(5)
-      }
-    }
+    let ended = false
+    const failing = assert.rejects(
+      applying.finally(() => {
+        ended = true
+      }),
+      (err) => err === stop.signal.reason,
+    )
+    await Promise.race([
+      failing,
+      until('the processor starts', () => ended || existsSync(join(dir, 'pid'))),
+    ])
+    assert.ok(!ended, 'the unpacking ended before it was cancelled')
     stop.abort()
     await failing
     await gone(join(dir, 'pid'))
+  })
+})
+
+test('an unpacking that is cancelled at any moment of its start ends', async (t) => {
+  await processing(t, async ({ dir, tar, apply }) => {
+    const processors = [script('p', 'x/y', plain, `echo $$ >>${dir}/pids; exec sleep 1000`)]
+    for (const delay of [0, 1, 2, 5, 10, 20, 40, 80, 120, 160]) {
+      const stop = new AbortController()
+      const applying = apply(tar, 'x/y', { processors, signal: stop.signal })
+      const failing = assert.rejects(applying, (err) => err === stop.signal.reason)
+      const timer = setTimeout(() => stop.abort(), delay)
+      try {
+        await failing
+      } finally {
+        clearTimeout(timer)
+      }
+    }
+    if (!existsSync(join(dir, 'pids'))) return
+    for (const pid of readFileSync(join(dir, 'pids'), 'utf8').trim().split('\n')) {
+      writeFileSync(join(dir, 'pid'), pid)
+      await gone(join(dir, 'pid'))
+    }
   })
 })
