@@ -83,11 +83,15 @@ export class WorkerPool implements AsyncDisposable {
 
   async #acquire(signal: AbortSignal): Promise<Worker> {
     signal.throwIfAborted()
-    const idle = this.#idle.pop()
-    if (idle) {
-      clearTimeout(idle.timer)
-      idle.worker.ref()
-      return idle.worker
+    for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) {
+      const { worker, timer } = idle
+      clearTimeout(timer)
+      if (!hasEnded(worker)) {
+        worker.ref()
+        return worker
+      }
+      // Nothing would ever answer.
+      this.#count--
     }
     return this.#count < this.#options.workers ? this.#start() : await this.#wait(signal)
   }
@@ -95,7 +99,11 @@ export class WorkerPool implements AsyncDisposable {
   /** A worker that another job is done with. One that comes too late goes to the next. */
   async #wait(signal: AbortSignal): Promise<Worker> {
     const { promise, resolve, reject } = Promise.withResolvers<Worker>()
-    const onAbort = (): void => reject(signal.reason)
+    const onAbort = (): void => {
+      // At once: a worker given to whoever has left would be lost.
+      this.#waiting.delete(resolve)
+      reject(signal.reason)
+    }
     signal.addEventListener('abort', onAbort, { once: true })
     this.#waiting.add(resolve)
     try {
@@ -120,7 +128,7 @@ export class WorkerPool implements AsyncDisposable {
 
   #release(worker: Worker): void {
     const [next] = this.#waiting
-    const ended = worker.threadId === -1
+    const ended = hasEnded(worker)
     if (next) {
       this.#waiting.delete(next)
       if (ended) this.#count--
@@ -142,6 +150,8 @@ export class WorkerPool implements AsyncDisposable {
     void worker.terminate()
   }
 }
+
+const hasEnded = (worker: Worker): boolean => worker.threadId === -1
 
 /** The next message of a worker, or its end. */
 async function outcomeOf(worker: Worker): Promise<Outcome> {
