@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { Transform } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 
@@ -38,7 +37,7 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
     // Nobody takes more, and `done` says why.
     if (stream?.destroyed) break
     if (!stream) options.onData(piece)
-    else if (!stream.write(piece)) await consumer?.race(once(stream, 'drain'))
+    else if (!stream.write(piece)) await consumer?.drained()
   }
   stream?.end()
   await consumer?.done
@@ -79,9 +78,15 @@ class Consumer {
     })
   }
 
-  /** Waits for `other`, or fails as soon as this does. */
-  async race(other: Promise<unknown>): Promise<void> {
-    await Promise.race([other, this.done])
+  /** Waits until the stream takes more, or fails as soon as this does. */
+  async drained(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#stream.once('drain', resolve)
+    try {
+      await Promise.race([promise, this.done])
+    } finally {
+      this.#stream.off('drain', resolve)
+    }
   }
 
   #schedule(): void {
