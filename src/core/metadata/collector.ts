@@ -124,18 +124,27 @@ async function retried(
 /** Deletes every record that is not in use, and answers which. */
 async function sweep(ctx: Context, records: Records): Promise<readonly Removable[]> {
   let done = 0
-  return await records.sweep(
-    async (tx) => {
-      const { garbage } = await span(ctx, 'mark', async () => await inSlices(survey(tx), markSlice))
-      return garbage
-    },
-    (tx, garbage) => {
-      const slice = garbage.slice(done, done + sweepSlice)
-      for (const node of slice) removeRecord(tx, node)
-      done += slice.length
-      return done < garbage.length
-    },
-  )
+  let sweeping: Promise<void> | undefined
+  const swept = Promise.withResolvers<void>()
+  try {
+    return await records.sweep(
+      async (tx) => {
+        const marking = async () => await inSlices(survey(tx), markSlice)
+        const { garbage } = await span(ctx, 'mark', marking)
+        sweeping = span(ctx, 'sweep', async () => await swept.promise)
+        return garbage
+      },
+      (tx, garbage) => {
+        const slice = garbage.slice(done, done + sweepSlice)
+        for (const node of slice) removeRecord(tx, node)
+        done += slice.length
+        return done < garbage.length
+      },
+    )
+  } finally {
+    swept.resolve()
+    await sweeping
+  }
 }
 
 function removeRecord(tx: Bucket, node: Removable): void {
