@@ -61,14 +61,15 @@ for (const [shimName, options] of Object.entries(shims)) {
 
       const exit = await manager.delete(ctx, 'a')
       assert.equal(exit.status, 7)
-      const topics = ['/tasks/create', '/tasks/start', '/tasks/exit']
-      if (shimName === 'the built-in host') {
+      const all = ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete']
+      // Go's 2.x shim, when it is asked to end, may do so before it has told of the deletion.
+      const mayDrop = shimName.startsWith('the Go shim 2')
+      if (!mayDrop) {
         await until('the delete event', () => bench.topics('a').includes('/tasks/delete'))
-        assert.deepEqual(bench.topics('a'), [...topics, '/tasks/delete'])
-      } else {
-        // A Go shim that is asked to end may do so before it has told of the deletion.
-        assert.deepEqual(bench.topics('a').slice(0, 3), topics)
       }
+      const told = bench.topics('a')
+      assert.ok(told.length >= all.length - (mayDrop ? 1 : 0), told.join())
+      assert.deepEqual(told, all.slice(0, told.length))
       await assert.rejects(manager.get(ctx, 'a'), { message: 'task a not found' })
       assertNothingLeft(bench, 'a')
     })
