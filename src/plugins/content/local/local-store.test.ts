@@ -247,7 +247,7 @@ suite('local content store on disk', () => {
     for (const { ref, offset } of await store.listStatuses(ctx)) {
       await using writer = await store.writer(ctx, { ref })
       assert.equal(writer.status().offset, offset)
-      await writer.write(ctx, Buffer.from('more'))
+      await writer.write(ctx, Buffer.from(`more of ${ref}`))
       await writer.commit(ctx, {})
     }
     assert.deepEqual(await store.listStatuses(ctx), [])
