@@ -17,10 +17,10 @@ import { warm } from './warm.ts'
 
 const at = (path: string): string => join(packageRoot, path)
 /** What programs in bin/ import. */
-const mains = ['daemon/main', 'shim/main']
+const mains = ['cli/main', 'daemon/main', 'shim/main']
 /** What other programs import; `wharfd/plugin` is given to plugins by the daemon that loads them. */
 const client = 'client/connect'
-const programs = ['wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
+const programs = ['wharf.mjs', 'wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
 const options = {
   absWorkingDir: packageRoot,
   outExtension: { '.js': '.mjs' },
@@ -89,7 +89,7 @@ async function bundle(outdir: string): Promise<readonly string[]> {
 
 /** Modules that threads begin with: what `entryUrl` is called with. */
 function workers(): string[] {
-  const files = globSync('src/{core,daemon,lib,plugin,plugins,proxy,shim,sys}/**/*.ts', {
+  const files = globSync('src/{cli,core,daemon,doctor,lib,plugin,plugins,proxy,shim,sys}/**/*.ts', {
     cwd: packageRoot,
     exclude: ['**/*.test.ts', 'src/lib/release/**'],
   })

@@ -1,0 +1,8 @@
+import { Command } from 'commander'
+
+/** `wharf doctor`: finds what is wrong in what a daemon keeps on disk, says it in words, repairs it. */
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('check what a daemon keeps on disk, and repair it')
+    .exitOverride()
+}
