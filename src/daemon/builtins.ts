@@ -6,6 +6,8 @@ import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
+import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
+import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
@@ -22,6 +24,8 @@ export const builtins: readonly Plugin[] = [
   exchangePlugin,
   deprecationsPlugin,
   metadataPlugin,
+  erofsHandlerPlugin,
+  mountManagerPlugin,
   walkingPlugin,
   gcPlugin,
   leasesPlugin,
