@@ -11,6 +11,7 @@ import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
+import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
@@ -21,6 +22,7 @@ export const builtins: readonly Plugin[] = [
   contentPlugin,
   overlayPlugin,
   nativePlugin,
+  erofsPlugin,
   exchangePlugin,
   deprecationsPlugin,
   metadataPlugin,
