@@ -8,15 +8,18 @@ import type { Mount } from '#core/mount/mount.ts'
 import type { SnapshotOptions, Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
 
+import { holdMounts } from './mounts.ts'
+
 /** Mounts a snapshot for as long as `look` takes. */
 export async function mounted(
   mounts: readonly Mount[],
   look: (dir: string) => void | Promise<void>,
 ): Promise<void> {
+  await using held = await holdMounts(mounts)
   await using dir = await mkdtempDisposable(join(tmpdir(), 'mounted-'))
   using undo = new DisposableStack()
   undo.defer(() => unmountRecursive(dir.path))
-  mountAll(mounts, dir.path)
+  mountAll(held.system, dir.path)
   await look(dir.path)
 }
 

@@ -138,8 +138,8 @@ export class ErofsSnapshotter implements Snapshotter {
     }
     const id = made.at(-1)
     if (id === undefined) return
-    this.#protect(ctx, id, true)
     await this.#tidy(ctx, id)
+    this.#protect(ctx, id, true)
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
