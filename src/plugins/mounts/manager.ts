@@ -1,5 +1,7 @@
 import { type Context, forCleanup, namespaceOf } from '#core/context.ts'
+import type { CollectibleResource, ResourceCollection } from '#core/gc/gc.ts'
 import { type Labels, validateLabels } from '#core/labels/labels.ts'
+import type { Metadata } from '#core/metadata/metadata.ts'
 import { maskLabels } from '#core/metadata/masks.ts'
 import type { ActivateOptions, Activation, HeldMounts, MountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
@@ -35,12 +37,16 @@ export interface ManagerOptions extends Tools {
 }
 
 /** Activations in a database, and mounts in directories that a killed daemon's successor can clear. */
-export class BoltMountManager implements MountManager {
+export class BoltMountManager implements MountManager, CollectibleResource {
+  readonly type = 'mount'
   readonly #db: Database
   readonly #options: ManagerOptions
   /** By namespace and name: what is being activated or deactivated. */
   readonly #busy = new KeyedMutex()
   readonly #dirs: MountDirs
+  /** For each collection that runs: what was made or relabelled meanwhile. */
+  readonly #collections = new Set<Set<string>>()
+  readonly #registered = new DisposableStack()
 
   /** @param db is owned by the manager from then on. */
   constructor(db: Database, options: ManagerOptions) {
@@ -66,6 +72,7 @@ export class BoltMountManager implements MountManager {
     const plan = this.#plan(mounts, options)
     if (!plan) throw unimplemented('none of the mounts needs the mount manager')
     using _alone = await this.#busy.lock(idOf(key), ctx)
+    this.#touch(key)
     await this.#removeHalf(ctx, key)
     const id = await this.#db.update(
       (tx) => createRecord(tx, key, { labels, lease: ctx.lease }),
@@ -96,6 +103,7 @@ export class BoltMountManager implements MountManager {
     paths: readonly string[],
   ): Promise<Activation> {
     const key = { ns: namespaceOf(ctx), name }
+    this.#touch(key)
     const what = `mount ${JSON.stringify(name)}`
     const change = (current: Labels): Labels => {
       const changed = maskLabels(paths, current, labels, what)
@@ -144,8 +152,43 @@ export class BoltMountManager implements MountManager {
     await this.#sweep(ctx)
   }
 
+  /** Has activations collected that nothing in `metadata` keeps, for as long as the manager is open. */
+  register(metadata: Pick<Metadata, 'registerCollectible'>): void {
+    this.#registered.use(metadata.registerCollectible(this))
+  }
+
+  async startCollection(ctx: Context): Promise<ResourceCollection> {
+    const touched = new Set<string>()
+    this.#collections.add(touched)
+    const all = await Promise.try(() => this.#db.view((tx) => [...listRecords(tx)]))
+    return {
+      objects: all.map(({ ns, name, lease, labels }) => ({
+        namespace: ns,
+        key: name,
+        lease: lease || undefined,
+        labels,
+      })),
+      remove: async (garbage) => {
+        for (const { namespace, key } of garbage) {
+          const found = { ns: namespace, name: key }
+          if (!touched.has(idOf(found))) await this.#discard(ctx, found)
+        }
+        await this.#sweep(ctx)
+      },
+      [Symbol.asyncDispose]: async () => {
+        await Promise.resolve(this.#collections.delete(touched))
+      },
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#registered.dispose()
     await this.#db[Symbol.asyncDispose]()
+  }
+
+  /** Collections that run have looked at it before, or not at all. */
+  #touch(key: Key): void {
+    for (const touched of this.#collections) touched.add(idOf(key))
   }
 
   /** @throws `invalid_argument` for more mounts than can be written down. */

@@ -31,6 +31,7 @@ export const mountManagerPlugin = definePlugin({
     const roots = [targets, daemon.root]
     const manager = scope.use(new BoltMountManager(db, { targets, handlers, roots, busyMs }))
     await manager.recover(ctx)
+    manager.register(deps.metadata)
     scope.move()
     return manager
   },
