@@ -19,6 +19,7 @@ export const testPrograms: readonly Program[] = [
   { name: 'crun', package: 'crun', why: 'the other runtime' },
   { name: 'ctr', package: 'containerd', why: "is containerd's own client, and its Go shim" },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
+  { name: 'mkfs.btrfs', package: 'btrfs-progs', why: 'makes a file system of snapshots' },
   { name: 'skopeo', package: 'skopeo', why: 'an independent client of registries and archives' },
 ]
 
