@@ -20,6 +20,7 @@ export const testPrograms: readonly Program[] = [
   { name: 'ctr', package: 'containerd', why: "is containerd's own client, and its Go shim" },
   { name: 'mkfs.erofs', package: 'erofs-utils', why: 'makes the layers of the erofs snapshotter' },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
+  { name: 'mkfs.btrfs', package: 'btrfs-progs', why: 'makes a file system of snapshots' },
   { name: 'skopeo', package: 'skopeo', why: 'an independent client of registries and archives' },
 ]
 
