@@ -3,16 +3,20 @@ import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import type { HeldMounts } from '#core/mount/manager.ts'
+import type { HeldMounts, MountHandler } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { ErofsHandler } from '#plugins/mounts/erofs/handler.ts'
+import { LoopHandler } from '#plugins/mounts/loop.ts'
 import { BoltMountManager } from '#plugins/mounts/manager.ts'
 
 import { silent } from './context.ts'
 
-/** What every mount manager of a daemon can do. */
-export const mountHandlers = new Map([['erofs', new ErofsHandler()]])
+/** What the mount manager of every daemon can do. */
+export const mountHandlers = new Map<string, MountHandler>([
+  ['erofs', new ErofsHandler()],
+  ['loop', new LoopHandler()],
+])
 
 /** Makes those of `mounts` that need a mount manager, by one of its own. */
 export async function holdMounts(mounts: readonly Mount[]): Promise<HeldMounts> {

@@ -1,11 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import type { MountHandler } from '#core/mount/manager.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
 import { MetadataPlugin, MountHandlerPlugin, MountManagerPlugin } from '#plugins/types.ts'
 import { tryLock } from '#sys/flock.ts'
 
+import { LoopHandler } from './loop.ts'
 import { BoltMountManager } from './manager.ts'
 
 /** How long another daemon may take to let go of the file, in ms. */
@@ -27,7 +29,7 @@ export const mountManagerPlugin = definePlugin({
       lock: tryLock,
       lockTimeoutMs,
     })
-    const { handlers } = deps
+    const handlers = new Map<string, MountHandler>([['loop', new LoopHandler()], ...deps.handlers])
     const roots = [targets, daemon.root]
     const manager = scope.use(new BoltMountManager(db, { targets, handlers, roots, busyMs }))
     await manager.recover(ctx)

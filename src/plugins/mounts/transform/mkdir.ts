@@ -49,13 +49,14 @@ function id(text: string): number {
   throw invalidArgument(`invalid uid or gid ${JSON.stringify(text)}`)
 }
 
-/** One that is there gets the mode and the owner all the same. */
+/** One that is there is left as it is: it may be the root of a tree, whose mode is that tree's business. */
 function makeDirectory({ path, mode, owner }: Wanted, roots: readonly string[]): void {
   using place = placeOf(path, roots, 'mkdir')
   try {
     mkdirat(place.dir, place.name, mode)
   } catch (err) {
     if (!isErrno(err, 'EEXIST')) throw err
+    return
   }
   const flags = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW
   const fd = openat2(place.dir, place.name, { flags, resolve: Resolve.beneath })

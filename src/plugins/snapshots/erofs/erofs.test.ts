@@ -12,10 +12,14 @@ const plain: ErofsOptions = {
 
 for (const [name, options] of [
   ['erofs', plain],
-  ['erofs-options', { ...plain, verity: 'off', overlayOptions: ['index=off'] }],
+  [
+    'erofs-files',
+    { ...plain, verity: 'off', overlayOptions: ['index=off'], writableBytes: 8 << 20 },
+  ],
 ] as const) {
   snapshotterSuite(name, newContext, (ctx, root) => ErofsSnapshotter.open(ctx, root, options), {
     rebase: true,
     packs: true,
+    inFile: options.writableBytes > 0,
   })
 }

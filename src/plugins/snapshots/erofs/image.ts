@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { chownSync, existsSync, statSync } from 'node:fs'
 import { link, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -61,10 +61,13 @@ async function convert(ctx: Context, files: SnapshotFiles, id: string): Promise<
     mountAll([{ type: 'ext4', source: written, options: ['ro', 'loop', 'noload'] }], place)
   }
   const upper = join(place, 'upper')
-  const isIn = existsSync(written) && existsSync(upper)
+  const root = existsSync(written) ? statSync(upper, { throwIfNoEntry: false }) : undefined
   // Nobody has mounted it yet: nothing was written.
-  if (!isIn) mounted.dispose()
-  await runMkfs(ctx, files.newLayer(id), isIn ? upper : place)
+  if (!root) mounted.dispose()
+  await runMkfs(ctx, files.newLayer(id), root ? upper : place)
+  mounted.dispose()
+  // Snapshots on top take the owner of their root from here.
+  if (root) chownSync(place, root.uid, root.gid)
 }
 
 /** Tail blocks are not put into inodes, so that the image can be mapped. */

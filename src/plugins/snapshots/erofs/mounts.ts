@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+
 import type { Mount } from '#core/mount/mount.ts'
 import type { Snapshot } from '#core/snapshots/storage/storage.ts'
 import { failedPrecondition } from '#lib/errors/errors.ts'
@@ -39,9 +41,9 @@ export function snapshotMounts(from: MountSource): readonly Mount[] {
   const one = lowers.length === 1
   if (one && !active) return [...lowers, formatted('bind', '{{ mount 0 }}', ['ro', 'rbind'])]
   const lower = one ? `{{ mount ${first} }}` : `{{ overlay ${first} ${last} }}`
-  const upper = inFile ? upperInFile : active ? upperIn(files, id) : []
+  const upper = inFile ? overlayInFile(files, id) : active ? upperIn(files, id) : []
   return [
-    ...(inFile ? [imageFile(files.writable(id), writableBytes, 'rw')] : []),
+    ...(inFile ? [imageFile(files.writable(id), writableBytes)] : []),
     ...lowers,
     formatted('mkdir/overlay', 'overlay', [...upper, `lowerdir=${lower}`, ...from.overlayOptions]),
   ]
@@ -50,15 +52,14 @@ export function snapshotMounts(from: MountSource): readonly Mount[] {
 /** Without parents there is nothing for overlayfs to put together. */
 function alone({ snapshot, files, writableBytes }: MountSource): readonly Mount[] {
   const { id, info } = snapshot
-  const access = info.kind === 'active' ? 'rw' : 'ro'
+  const active = info.kind === 'active'
   if (files.isApplied(id)) return [layerMount(files, id)]
-  if (writableBytes === 0) {
-    return [{ type: 'bind', source: files.upper(id), options: [access, 'rbind'] }]
+  if (!active || writableBytes === 0) {
+    return [{ type: 'bind', source: files.upper(id), options: [active ? 'rw' : 'ro', 'rbind'] }]
   }
-  const upper = '{{ mount 0 }}/upper'
   return [
-    imageFile(files.writable(id), writableBytes, access),
-    formatted('mkdir/bind', upper, [`X-containerd.mkdir.path=${upper}:0755`, access, 'rbind']),
+    imageFile(files.writable(id), writableBytes),
+    formatted('mkdir/bind', upperInFile, [makeUpper(files, id), 'rw', 'rbind']),
   ]
 }
 
@@ -85,10 +86,10 @@ function layerMount(files: SnapshotFiles, id: string): Mount {
   return { type: 'erofs', source, options }
 }
 
-const imageFile = (source: string, bytes: number, access: 'rw' | 'ro'): Mount => ({
+const imageFile = (source: string, bytes: number): Mount => ({
   type: 'mkfs/ext4',
   source,
-  options: ['X-containerd.mkfs.fs=ext4', `X-containerd.mkfs.size=${bytes}`, access, 'loop'],
+  options: ['X-containerd.mkfs.fs=ext4', `X-containerd.mkfs.size=${bytes}`, 'rw', 'loop'],
 })
 
 const formatted = (type: string, source: string, options: readonly string[]): Mount => ({
@@ -97,12 +98,21 @@ const formatted = (type: string, source: string, options: readonly string[]): Mo
   options,
 })
 
-const upperInFile: readonly string[] = [
-  'X-containerd.mkdir.path={{ mount 0 }}/upper:0755',
+const upperInFile = '{{ mount 0 }}/upper'
+
+const overlayInFile = (files: SnapshotFiles, id: string): readonly string[] => [
+  makeUpper(files, id),
   'X-containerd.mkdir.path={{ mount 0 }}/work:0755',
   'workdir={{ mount 0 }}/work',
-  'upperdir={{ mount 0 }}/upper',
+  `upperdir=${upperInFile}`,
 ]
+
+/** The root of the tree has the owner of the directory that stands for it outside. */
+function makeUpper(files: SnapshotFiles, id: string): string {
+  const { uid, gid } = statSync(files.upper(id))
+  const owner = uid === 0 && gid === 0 ? '' : `:${uid}:${gid}`
+  return `X-containerd.mkdir.path=${upperInFile}:0755${owner}`
+}
 
 const upperIn = (files: SnapshotFiles, id: string): readonly string[] => [
   `workdir=${files.work(id)}`,
