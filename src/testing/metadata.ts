@@ -28,7 +28,7 @@ interface Published {
   readonly event: Any
 }
 
-interface TestMetadataOptions {
+export interface TestMetadataOptions {
   readonly policy?: 'shared' | 'isolated'
   readonly snapshotters?: ReadonlyMap<string, Snapshotter>
   /** Puts something in front of the content store. */

@@ -53,7 +53,7 @@ export interface HeldMounts extends AsyncDisposable {
  *
  * An activation has a name and a record, and is there until it is deactivated, or collected as garbage:
  * it lives while its lease does (`ctx.lease`) or what a label `containerd.io/gc.bref.*` of it names, or
- * if it has neither until the next collection. Every method but `hold` needs `ctx.namespace`.
+ * if it has neither until the next collection. Every method needs `ctx.namespace`.
  *
  * Source: upstream `core/mount/manager.go` and `docs/mounts.md`.
  */
@@ -90,13 +90,16 @@ export interface MountManager extends AsyncDisposable {
 
   /** Those that match any of `filters` (`name`, `labels.<key>`); all when there is none. */
   list(ctx: Context, filters?: readonly string[]): Promise<readonly Activation[]>
+}
 
+/** The manager of this daemon. */
+export interface LocalMountManager extends MountManager {
   /** Whether `activate` would have something to do. */
   handles(mounts: readonly Mount[], options?: ActivateOptions): boolean
 
   /**
    * Activates `mounts` for this process alone, without a name or a record: for a while, to read or to
-   * write what is in them. Mounts that can be made as they are come back as they are.
+   * write what is in them. Mounts that can be made as they are come back as they are. Needs no namespace.
    */
   hold(ctx: Context, mounts: readonly Mount[]): Promise<HeldMounts>
 }

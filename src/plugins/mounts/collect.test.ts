@@ -69,8 +69,8 @@ void suite('collected mounts', () => {
 
       await metadata.collect(ctx)
       assert.deepEqual(await names(), ['leased', 'named'])
-      const [dir] = (held.system[0]?.source ?? '').slice(targets.length + 1).split('/')
-      assert.deepEqual(readdirSync(targets).toSorted(), ['1', '3', dir].toSorted())
+      const [dir = ''] = (held.system[0]?.source ?? '').slice(targets.length + 1).split('/')
+      assert.deepEqual(new Set(readdirSync(targets)), new Set([dir, '1', '3']))
 
       handler.stuck.add(join(targets, '1', '1'))
       await metadata.leases.delete(ctx, 'lease')

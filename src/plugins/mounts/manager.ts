@@ -3,7 +3,12 @@ import type { CollectibleResource, ResourceCollection } from '#core/gc/gc.ts'
 import { type Labels, validateLabels } from '#core/labels/labels.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { maskLabels } from '#core/metadata/masks.ts'
-import type { ActivateOptions, Activation, HeldMounts, MountManager } from '#core/mount/manager.ts'
+import type {
+  ActivateOptions,
+  Activation,
+  HeldMounts,
+  LocalMountManager,
+} from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import type { Database } from '#lib/bolt/database.ts'
@@ -37,7 +42,7 @@ export interface ManagerOptions extends Tools {
 }
 
 /** Activations in a database, and mounts in directories that a killed daemon's successor can clear. */
-export class BoltMountManager implements MountManager, CollectibleResource {
+export class BoltMountManager implements LocalMountManager, CollectibleResource {
   readonly type = 'mount'
   readonly #db: Database
   readonly #options: ManagerOptions

@@ -14,7 +14,7 @@ import { basename, dirname, join } from 'node:path'
 
 import { type Any, jsonTypes } from '#core/any/any.ts'
 import { validateIdentifier } from '#core/identifiers/identifiers.ts'
-import type { MountManager } from '#core/mount/manager.ts'
+import type { LocalMountManager } from '#core/mount/manager.ts'
 import { alreadyExists, describe, invalidArgument } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
 import { unmountRecursive } from '#sys/mount.ts'
@@ -40,14 +40,14 @@ export interface Bundle {
   readonly id: string
   readonly path: string
   /** Keeps the mounts that its root stands on, under its id. */
-  readonly mounts?: MountManager
+  readonly mounts?: LocalMountManager
 }
 
 /** Where bundles and work directories are. */
 export interface BundleRoots {
   readonly root: string
   readonly state: string
-  readonly mounts?: MountManager
+  readonly mounts?: LocalMountManager
 }
 
 /** The bundle of a task that was made earlier. */

@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 
 import type { Any } from '#core/any/any.ts'
 import { type Context, withNamespace } from '#core/context.ts'
-import type { Activation, MountManager } from '#core/mount/manager.ts'
+import type { Activation, LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
@@ -53,7 +53,7 @@ export async function deactivateRootfs(ctx: Context, bundle: Bundle): Promise<vo
 /** A task whose predecessor's mounts could not be undone goes on with those: its container is the same. */
 async function activate(
   ctx: Context,
-  mounts: MountManager,
+  mounts: LocalMountManager,
   id: string,
   { rootfs, allow }: { readonly rootfs: readonly Mount[]; readonly allow: readonly string[] },
 ): Promise<Activation> {

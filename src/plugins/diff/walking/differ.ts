@@ -7,7 +7,7 @@ import type { ApplyOptions, CompareOptions, Differ } from '#core/diff/diff.ts'
 import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
-import type { MountManager } from '#core/mount/manager.ts'
+import type { LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { span } from '#core/trace.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
@@ -37,7 +37,7 @@ export interface WalkingDifferOptions {
   /** Where file systems are mounted that nothing else needs. It exists. */
   readonly tempDir: string
   /** Makes the mounts that are more than a system call. */
-  readonly mounts?: Pick<MountManager, 'hold'>
+  readonly mounts?: Pick<LocalMountManager, 'hold'>
   /** How many layers are unpacked or made at once. */
   readonly workers: number
   /** What layers may have to go through, asked for each layer; nothing unless given. */
@@ -54,7 +54,7 @@ export interface ProcessingOptions {
 export class WalkingDiffer implements Differ, AsyncDisposable {
   readonly #store: Store
   readonly #pool: WorkerPool
-  readonly #mounts: Pick<MountManager, 'hold'> | undefined
+  readonly #mounts: Pick<LocalMountManager, 'hold'> | undefined
   readonly #processing: () => ProcessingOptions
 
   constructor(store: Store, options: WalkingDifferOptions) {

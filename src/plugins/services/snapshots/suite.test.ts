@@ -5,30 +5,51 @@ import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { Snapshots } from '#gen/services/snapshots_pb.ts'
+import { type ErofsOptions, ErofsSnapshotter } from '#plugins/snapshots/erofs/erofs.ts'
+import { missingForErofs } from '#plugins/snapshots/erofs/probe.ts'
 import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
 import { callOptions } from '#proxy/call.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 import { newContext } from '#testing/context.ts'
-import { testMetadata, withMetadata } from '#testing/metadata.ts'
+import { type TestMetadataOptions, testMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { serve } from '#testing/serve.ts'
 
 import { snapshotsApi } from './grpc.ts'
 
+const erofsOptions: ErofsOptions = {
+  overlayOptions: [],
+  immutable: false,
+  writableBytes: 0,
+  verity: 'auto',
+}
+
 const native = async (ctx: Context, root: string) => ({
   snapshotters: new Map([['native', await NativeSnapshotter.open(ctx, root)]]),
 })
 
-/** A snapshotter on the other side of a connection, which goes with it. */
-async function open(ctx: Context, root: string): Promise<Snapshotter> {
-  const opened = await testMetadata(ctx, root, await native(ctx, root))
-  const served = await serve(ctx, [snapshotsApi(opened.metadata.snapshotters)], opened)
-  return Object.assign(new RemoteSnapshotter(served.connection, 'native'), {
-    [Symbol.asyncDispose]: async () => await served[Symbol.asyncDispose](),
-  })
-}
+const erofs = async (ctx: Context, root: string) => ({
+  snapshotters: new Map([['erofs', await ErofsSnapshotter.open(ctx, root, erofsOptions)]]),
+})
 
-snapshotterSuite('remote', newContext, open)
+/** The snapshotter `name` of `options` on the other side of a connection, which goes with it. */
+const remote =
+  (name: string, options: (ctx: Context, root: string) => Promise<TestMetadataOptions>) =>
+  async (ctx: Context, root: string): Promise<Snapshotter> => {
+    const opened = await testMetadata(ctx, root, await options(ctx, root))
+    const served = await serve(ctx, [snapshotsApi(opened.metadata.snapshotters)], opened)
+    return Object.assign(new RemoteSnapshotter(served.connection, name), {
+      [Symbol.asyncDispose]: async () => await served[Symbol.asyncDispose](),
+    })
+  }
+
+snapshotterSuite('remote', newContext, remote('native', native))
+const missing = missingForErofs()
+if (missing !== undefined) test('remote-erofs snapshotter', { skip: missing })
+else {
+  const supports = { rebase: true, packs: true }
+  snapshotterSuite('remote-erofs', newContext, remote('erofs', erofs), supports)
+}
 
 test('a snapshotter that is not there is an argument that is not right', async (t) => {
   await withMetadata(

@@ -1,7 +1,10 @@
+import { test } from 'node:test'
+
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { newContext } from '#testing/context.ts'
 
 import { type ErofsOptions, ErofsSnapshotter } from './erofs.ts'
+import { missingForErofs } from './probe.ts'
 
 const plain: ErofsOptions = {
   overlayOptions: [],
@@ -10,6 +13,9 @@ const plain: ErofsOptions = {
   verity: 'auto',
 }
 
+const missing = missingForErofs()
+if (missing !== undefined) test('erofs snapshotter', { skip: missing })
+
 for (const [name, options] of [
   ['erofs', plain],
   [
@@ -17,6 +23,7 @@ for (const [name, options] of [
     { ...plain, verity: 'off', overlayOptions: ['index=off'], writableBytes: 8 << 20 },
   ],
 ] as const) {
+  if (missing !== undefined) break
   snapshotterSuite(name, newContext, (ctx, root) => ErofsSnapshotter.open(ctx, root, options), {
     rebase: true,
     packs: true,

@@ -1,6 +1,3 @@
-import { accessSync, constants, readFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
-
 import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
 import { parseRamSize } from '#lib/go/ram-size.ts'
 import { SkipPlugin, definePlugin } from '#plugin/plugin.ts'
@@ -8,6 +5,7 @@ import { SnapshotPlugin } from '#plugins/types.ts'
 
 import { ErofsSnapshotter } from './erofs.ts'
 import type { VerityMode } from './files.ts'
+import { missingForErofs } from './probe.ts'
 
 /** `[plugins."io.containerd.snapshotter.v1.erofs"]` in config.toml. */
 export interface ErofsConfig {
@@ -54,10 +52,8 @@ export const erofsPlugin = definePlugin({
   async init({ ctx, config, rootDir, meta }) {
     const verity = verityMode(config.dmverityMode)
     refuseMissing(config, verity)
-    if (!hasErofs()) throw new SkipPlugin('the kernel has no erofs; try modprobe erofs')
-    if (!isInstalled('mkfs.erofs')) {
-      throw new SkipPlugin('mkfs.erofs is not installed; it is in the package erofs-utils')
-    }
+    const missing = missingForErofs()
+    if (missing !== undefined) throw new SkipPlugin(missing)
     const root = config.rootPath || rootDir
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     meta.exports['root'] = root
@@ -84,18 +80,4 @@ function refuseMissing(config: ErofsConfig, verity: VerityMode): void {
   if (config.layerContentCaches.length > 0) {
     throw unimplemented('layer_content_caches of the erofs snapshotter')
   }
-}
-
-const hasErofs = (): boolean => readFileSync('/proc/filesystems', 'utf8').includes('\terofs\n')
-
-function isInstalled(program: string): boolean {
-  const directories = (process.env['PATH'] ?? '').split(delimiter)
-  return directories.some((dir) => {
-    try {
-      accessSync(join(dir, program), constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
 }
