@@ -33,7 +33,7 @@ const erofs = async (ctx: Context, root: string) => ({
 })
 
 /** The snapshotter `name` of `options` on the other side of a connection, which goes with it. */
-const remote =
+const behind =
   (name: string, options: (ctx: Context, root: string) => Promise<TestMetadataOptions>) =>
   async (ctx: Context, root: string): Promise<Snapshotter> => {
     const opened = await testMetadata(ctx, root, await options(ctx, root))
@@ -43,12 +43,12 @@ const remote =
     })
   }
 
-snapshotterSuite('remote', newContext, remote('native', native))
-const missing = missingForErofs()
-if (missing !== undefined) test('remote-erofs snapshotter', { skip: missing })
+snapshotterSuite('remote', newContext, behind('native', native))
+const lacks = missingForErofs()
+if (lacks !== undefined) test('remote-erofs snapshotter', { skip: lacks })
 else {
   const supports = { rebase: true, packs: true }
-  snapshotterSuite('remote-erofs', newContext, remote('erofs', erofs), supports)
+  snapshotterSuite('remote-erofs', newContext, behind('erofs', erofs), supports)
 }
 
 test('a snapshotter that is not there is an argument that is not right', async (t) => {

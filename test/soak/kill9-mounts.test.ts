@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { execFile, execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+
+import type { Context } from '#core/context.ts'
+import type { Mount } from '#core/mount/mount.ts'
+import { describe, hasCode } from '#lib/errors/errors.ts'
+import { connectGrpc } from '#lib/grpc/client.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
+import { missingForErofs } from '#plugins/snapshots/erofs/probe.ts'
+import { RemoteDiffer } from '#proxy/diff.ts'
+import { RemoteMountManager } from '#proxy/mounts.ts'
+import { RemoteSnapshotter } from '#proxy/snapshots.ts'
+import { mountInfo } from '#sys/mount-info.ts'
+import { silent } from '#testing/context.ts'
+import { type TestDaemon, startDaemon } from '#testing/daemon.ts'
+import { eventually } from '#testing/eventually.ts'
+import { soak, soakMs } from '#testing/soak.ts'
+
+const skip = (process.getuid?.() !== 0 && 'needs root') || (missingForErofs() ?? false)
+const slice = 6
+const workers = 4
+const root = { labels: { 'containerd.io/gc.root': 'kept' } }
+const ctx: Context = { signal: new AbortController().signal, log: silent, namespace: 'killed' }
+
+/** What a daemon has mounted, anywhere. */
+const mountsOf = ({ dir }: TestDaemon): string[] =>
+  mountInfo().flatMap(({ mountPoint }) => (mountPoint.startsWith(`${dir}/`) ? [mountPoint] : []))
+
+const entries = (path: string): string[] => (existsSync(path) ? readdirSync(path) : [])
+
+/** The files in `dir` that are block devices. */
+function loops({ dir }: TestDaemon): string[] {
+  const text = execFileSync('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'])
+  return text
+    .toString()
+    .split('\n')
+    .filter((line) => line.includes(dir))
+}
+
+/** A base of two layers, from which others are made. */
+async function prepareBase(connection: Connection): Promise<void> {
+  const sn = new RemoteSnapshotter(connection, 'erofs')
+  await sn.prepare(ctx, 'one', '', root)
+  await sn.commit(ctx, 'base-1', 'one', root)
+  await sn.prepare(ctx, 'two', 'base-1', root)
+  await sn.commit(ctx, 'base-2', 'two', root)
+}
+
+/** Does, until the daemon goes, what it makes mounts for. */
+async function work(daemon: TestDaemon, connection: Connection, image: string, me: string) {
+  const sn = new RemoteSnapshotter(connection, 'erofs')
+  const differ = new RemoteDiffer(connection)
+  const manager = new RemoteMountManager(connection)
+  for (let n = 0; ; n++) {
+    const key = `${me}-${n}`
+    const upper = await sn.prepare(ctx, key, 'base-2', root)
+    const lower = await sn.view(ctx, `${key}-view`, 'base-2', root)
+    const layer = await differ.compare(ctx, lower, upper)
+    await differ.apply(ctx, layer, upper)
+    await manager.activate(ctx, key, upper, { temporary: n % 2 === 0 })
+    await manager.activate(ctx, `${key}-loop`, loopMounts(daemon, image, key), { temporary: true })
+    for (const name of [key, `${key}-loop`]) {
+      if (n % 3 > 0) await deactivate(manager, name)
+    }
+  }
+}
+
+/** Collections are at work, too. */
+async function deactivate(manager: RemoteMountManager, name: string): Promise<void> {
+  try {
+    await manager.deactivate(ctx, name)
+  } catch (err) {
+    if (!hasCode(err, 'not_found')) throw err
+  }
+}
+
+/** A file system in a file that is there, and one that is made, each through a device. */
+const loopMounts = (daemon: TestDaemon, image: string, key: string): Mount[] => [
+  { type: 'loop', source: image, options: ['ro'] },
+  { type: 'format/erofs', source: '{{ mount 0 }}', options: ['ro'] },
+  {
+    type: 'mkfs/loop',
+    source: join(daemon.root, 'files', `${key}.img`),
+    options: ['X-containerd.mkfs.size=4MiB'],
+  },
+  { type: 'format/ext4', source: '{{ mount 2 }}', options: [] },
+]
+
+/** Only what is activated, and so can be deactivated, may be there. */
+async function checkLeft(daemon: TestDaemon): Promise<void> {
+  await using connection = await connectGrpc(daemon.address, { signal: ctx.signal })
+  const manager = new RemoteMountManager(connection)
+  const targets = join(daemon.state, 'io.containerd.mount-manager.v1.bolt', 't')
+  assert.deepEqual(entries(join(daemon.root, 'tmpmounts')), [])
+  // Nobody holds them, so the first collection takes them, and the kernel then takes the devices.
+  await settled(async () => (await manager.list(ctx)).length === 0)
+  await settled(async () => mountsOf(daemon).length === 0)
+  await settled(async () => entries(targets).length === 0)
+  await settled(async () => loops(daemon).length === 0)
+}
+
+/** Waits until it is so. */
+async function settled(is: () => Promise<boolean>): Promise<void> {
+  await eventually(async () => ((await is()) ? true : undefined))
+}
+
+void suite('mounts of a daemon that is killed', { skip }, () => {
+  void test('are gone after the next start', { timeout: soakMs(240_000) }, async () => {
+    await using daemon = await startDaemon()
+    const image = await prepareFiles(daemon)
+    {
+      await using connection = await connectGrpc(daemon.address, { signal: ctx.signal })
+      await prepareBase(connection)
+    }
+    const left = { mounts: 0, devices: 0 }
+    await soak('kill -9 amid mounts', slice, async ({ number, below, count }) => {
+      await killAtWork(daemon, image, { name: `r${number}`, ms: 300 + below(900) })
+      count('mounts left', mountsOf(daemon).length)
+      count('devices left', loops(daemon).length)
+      left.mounts += mountsOf(daemon).length
+      left.devices += loops(daemon).length
+      await daemon.start()
+      await checkLeft(daemon)
+    })
+    assert.ok(left.mounts > 0 && left.devices > 0, 'no daemon was killed with a mount')
+  })
+})
+
+async function prepareFiles(daemon: TestDaemon): Promise<string> {
+  const source = join(daemon.dir, 'source')
+  mkdirSync(source)
+  writeFileSync(join(source, 'file'), 'text')
+  mkdirSync(join(daemon.root, 'files'))
+  const image = join(daemon.dir, 'image.erofs')
+  await promisify(execFile)('mkfs.erofs', ['--quiet', image, source])
+  return image
+}
+
+async function killAtWork(
+  daemon: TestDaemon,
+  image: string,
+  { name, ms }: { readonly name: string; readonly ms: number },
+): Promise<void> {
+  await using connection = await connectGrpc(daemon.address, { signal: ctx.signal })
+  const working = Array.from({ length: workers }, (_, n) =>
+    work(daemon, connection, image, `${name}-${n}`),
+  )
+  const ends = Promise.allSettled(working)
+  await sleep(ms)
+  await daemon.stop('SIGKILL')
+  for (const end of await ends) {
+    if (end.status === 'rejected')
+      assert.ok(hasCode(end.reason, 'unavailable'), describe(end.reason))
+  }
+}
