@@ -99,13 +99,13 @@ async function checkLeft(daemon: TestDaemon): Promise<void> {
   assert.deepEqual(entries(join(daemon.root, 'tmpmounts')), [])
   // Nobody holds them, so the first collection takes them, and the kernel then takes the devices.
   await settled(async () => (await manager.list(ctx)).length === 0)
-  await settled(async () => mountsOf(daemon).length === 0)
-  await settled(async () => entries(targets).length === 0)
-  await settled(async () => loops(daemon).length === 0)
+  await settled(() => mountsOf(daemon).length === 0)
+  await settled(() => entries(targets).length === 0)
+  await settled(() => loops(daemon).length === 0)
 }
 
 /** Waits until it is so. */
-async function settled(is: () => Promise<boolean>): Promise<void> {
+async function settled(is: () => boolean | Promise<boolean>): Promise<void> {
   await eventually(async () => ((await is()) ? true : undefined))
 }
 
