@@ -18,7 +18,9 @@ export const testPrograms: readonly Program[] = [
   ...runtimePrograms,
   { name: 'crun', package: 'crun', why: 'the other runtime' },
   { name: 'ctr', package: 'containerd', why: "is containerd's own client, and its Go shim" },
+  { name: 'mkfs.erofs', package: 'erofs-utils', why: 'makes the layers of the erofs snapshotter' },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
+  { name: 'mkfs.btrfs', package: 'btrfs-progs', why: 'makes a file system of snapshots' },
   { name: 'skopeo', package: 'skopeo', why: 'an independent client of registries and archives' },
 ]
 

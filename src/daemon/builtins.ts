@@ -6,9 +6,12 @@ import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
+import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
+import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
+import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
@@ -19,9 +22,12 @@ export const builtins: readonly Plugin[] = [
   contentPlugin,
   overlayPlugin,
   nativePlugin,
+  erofsPlugin,
   exchangePlugin,
   deprecationsPlugin,
   metadataPlugin,
+  erofsHandlerPlugin,
+  mountManagerPlugin,
   walkingPlugin,
   gcPlugin,
   leasesPlugin,

@@ -33,6 +33,8 @@ export interface ParsedOptions {
   readonly data: readonly string[]
   /** The source is a file and wants a loop device. */
   readonly loop: boolean
+  /** That device goes past the page cache. */
+  readonly directIo: boolean
   readonly uidMap: string
   readonly gidMap: string
 }
@@ -102,5 +104,7 @@ export function parseMountOptions(options: readonly string[]): ParsedOptions {
       throw new Error(`internal mount option "${option}" was not consumed by the mount manager`)
     } else data.push(option)
   }
-  return { flags, data, loop, uidMap, gidMap }
+  const directIo = loop && data.includes('direct-io')
+  const own = directIo ? data.filter((option) => option !== 'direct-io') : data
+  return { flags, data: own, loop, directIo, uidMap, gidMap }
 }

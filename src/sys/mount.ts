@@ -4,9 +4,10 @@ import { unimplemented } from '#lib/errors/errors.ts'
 
 import { isErrno } from './errno.ts'
 import { checked, cString, native } from './libc.ts'
+import { attachLoop } from './loop.ts'
 import { MountFlag, parseMountOptions, propagationFlags } from './mount-flags.ts'
 import { mountInfo } from './mount-info.ts'
-import { mountNewApi } from './mount-new-api.ts'
+import { type LongMount, mountNewApi } from './mount-new-api.ts'
 import { resolveInRoot } from './resolve.ts'
 
 /** A mount as containerd describes it: options in the form of fstab. */
@@ -76,15 +77,16 @@ export function mountAll(mounts: readonly Mount[], target: string): void {
 }
 
 function mountOne(spec: Mount, target: string): void {
-  const { flags, data, loop, uidMap } = parseMountOptions(spec.options)
-  if (loop) throw unimplemented('mount option "loop"')
+  const { flags, data, loop, directIo, uidMap } = parseMountOptions(spec.options)
   if (uidMap) throw unimplemented('mount option "uidmap"')
 
   const plain = flags & ~propagationFlags
-  const text = data.join(',')
-  if (Buffer.byteLength(text) > maxData) mountNewApi({ ...spec, target, flags: plain, data })
-  else if (!(flags & MountFlag.remount) || text !== '') {
-    mount({ source: spec.source, target, type: spec.type, flags: plain, data: text })
+  if (!(flags & MountFlag.remount) || data.length > 0) {
+    // The mount keeps the device; the descriptor keeps it until then.
+    using device = loop
+      ? attachLoop(spec.source, { readOnly: (plain & MountFlag.readonly) !== 0, directIo })
+      : undefined
+    mountWith({ ...spec, source: device?.path ?? spec.source, target, flags: plain, data })
   }
   if (flags & propagationFlags) {
     mount({ target, flags: flags & (propagationFlags | MountFlag.recursive) })
@@ -93,6 +95,12 @@ function mountOne(spec: Mount, target: string): void {
   if (plain & MountFlag.bind && plain & MountFlag.readonly) {
     mount({ target, flags: plain | MountFlag.remount })
   }
+}
+
+function mountWith(spec: LongMount): void {
+  const text = spec.data.join(',')
+  if (Buffer.byteLength(text) > maxData) mountNewApi(spec)
+  else mount({ ...spec, data: text })
 }
 
 /** Unmounts what is stacked at `target` until nothing is; no target at all is fine. @throws {SystemError} */

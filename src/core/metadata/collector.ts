@@ -1,27 +1,29 @@
 import { type Context, withNamespace } from '#core/context.ts'
-import type { CollectionStats } from '#core/gc/gc.ts'
+import type { CollectibleResource, CollectionStats } from '#core/gc/gc.ts'
 import { span } from '#core/trace.ts'
 import { Mutex } from '#lib/async/mutex.ts'
 import type { Bucket } from '#lib/bolt/database.ts'
-import { describe } from '#lib/errors/errors.ts'
+import { alreadyExists, describe, invalidArgument } from '#lib/errors/errors.ts'
 
 import type { Announcer } from './announce.ts'
 import type { ContentBackend, SnapshotBackend } from './backends.ts'
 import { collectContent } from './content-gc.ts'
 import { readText } from './fields.ts'
-import { type Removable, survey } from './gc-mark.ts'
-import { recordPath, splitSnapshotKey } from './gc-node.ts'
+import { Marking } from './gc-mark.ts'
+import { type Node, isRecordType, nodeAt, nodeId, recordPath, splitSnapshotKey } from './gc-node.ts'
+import { ResourceCollections } from './gc-resources.ts'
 import type { Records } from './records.ts'
 import { find } from './schema.ts'
 import { inSlices } from './slices.ts'
-import { unlinkChild } from './snapshot-record.ts'
 import { collectSnapshots } from './snapshot-gc.ts'
+import { unlinkChild } from './snapshot-record.ts'
+import { quote } from './wrap.ts'
 
 /** How many records and references are looked at in one turn, which is about a millisecond. */
 const markSlice = 128
 
-/** How many records are deleted in one write. What is left after a crash is garbage all the same. */
-const sweepSlice = 256
+/** How many records are deleted in one write, which others share. What a crash leaves is garbage all the same. */
+const sweepSlice = 64
 
 /** What a collector works on. */
 export interface CollectorOptions {
@@ -32,15 +34,26 @@ export interface CollectorOptions {
 }
 
 /**
- * Removes what nothing refers to: the records in one write, then, with the database free again,
- * what the backends have without a record.
+ * Removes what nothing refers to: first the records, in small writes, then what the backends have
+ * without a record. Requests go on all the while; what they write is looked at again before
+ * anything is removed.
  */
 export class Collector {
   readonly #options: CollectorOptions
+  readonly #resources = new Map<string, CollectibleResource>()
   readonly #running = new Mutex()
 
   constructor(options: CollectorOptions) {
     this.#options = options
+  }
+
+  /** Has objects that are not in the database take part, until it is disposed of. */
+  register(resource: CollectibleResource): Disposable {
+    const { type } = resource
+    if (isRecordType(type)) throw invalidArgument(`collectible resource ${quote(type)} is a record`)
+    if (this.#resources.has(type)) throw alreadyExists(`collectible resource ${quote(type)}`)
+    this.#resources.set(type, resource)
+    return { [Symbol.dispose]: () => void this.#resources.delete(type) }
   }
 
   async collect(ctx: Context): Promise<CollectionStats> {
@@ -49,22 +62,73 @@ export class Collector {
   }
 
   async #collect(ctx: Context): Promise<CollectionStats> {
-    const { records } = this.#options
     const began = performance.now()
-    const removed = await sweep(ctx, records)
+    await using resources = await ResourceCollections.start(ctx, this.#resources.values())
+    const removed = await this.#collectRecords(ctx, resources)
     const pausedMs = performance.now() - began
-    for (const node of removed) this.#note(ctx, node)
-    await span(ctx, 'collect backends', async (own) => await this.#collectBackends(own))
+    await span(ctx, 'collect backends', async (own) => {
+      const garbage = removed.filter((node) => !hasRecord(node))
+      await Promise.all([resources.remove(own, garbage), this.#collectBackends(own)])
+    })
     const counts = Object.entries(Object.groupBy(removed, (node) => node.type))
     return {
       elapsedMs: performance.now() - began,
       pausedMs,
-      removed: Object.fromEntries(counts.map(([type, nodes]) => [type, nodes.length])),
+      removed: Object.fromEntries(counts.map(([type, nodes]) => [type, nodes?.length ?? 0])),
     }
   }
 
+  /** Deletes every record that is not in use; answers what is gone, and which collectibles are to go. */
+  async #collectRecords(ctx: Context, resources: ResourceCollections): Promise<readonly Node[]> {
+    const { records } = this.#options
+    const written = new Map<string, Node>()
+    using _watch = await records.watch((path) => {
+      const node = nodeAt(path)
+      if (node) written.set(nodeId(node), node)
+    })
+    records.resetDeleted()
+    try {
+      const marking = new Marking(new Date(), resources.types)
+      const garbage = await span(ctx, 'mark', async () => await this.#mark(marking, resources))
+      return await span(ctx, 'sweep', async (own) => {
+        return await this.#sweep(own, garbage, (tx) => {
+          marking.look(tx, written.values())
+          written.clear()
+          return marking
+        })
+      })
+    } catch (err) {
+      records.markDeleted()
+      throw err
+    }
+  }
+
+  async #mark(marking: Marking, resources: ResourceCollections): Promise<readonly Node[]> {
+    using state = this.#options.records.pin()
+    await inSlices(marking.scan(state.root, resources.collectibles), markSlice)
+    return await inSlices(marking.garbage(), markSlice)
+  }
+
+  async #sweep(
+    ctx: Context,
+    garbage: readonly Node[],
+    look: (tx: Bucket) => Marking,
+  ): Promise<readonly Node[]> {
+    const { records } = this.#options
+    const removed: Node[] = []
+    for (const slice of slicesOf(garbage)) {
+      const gone = await records.sweep((tx) => {
+        const marking = look(tx)
+        return slice.filter((node) => !marking.isMarked(node) && removeRecord(tx, node))
+      })
+      for (const node of gone) this.#note(ctx, node)
+      removed.push(...gone)
+    }
+    return removed
+  }
+
   /** Says what is gone, and where it left something behind. */
-  #note(ctx: Context, { type, ns, key }: Removable): void {
+  #note(ctx: Context, { type, ns, key }: Node): void {
     const { records, announcer } = this.#options
     ctx.log.debug('removed record', { type, namespace: ns, key })
     if (type === 'content' || type === 'ingest') records.dirtyContent = true
@@ -106,6 +170,17 @@ export class Collector {
   }
 }
 
+/** Parts of `garbage` that go in one write each; what has no record comes last, and all at once. */
+function* slicesOf(garbage: readonly Node[]): Generator<readonly Node[]> {
+  const [records, others] = [garbage.filter(hasRecord), garbage.filter((node) => !hasRecord(node))]
+  for (let done = 0; done < records.length; done += sweepSlice) {
+    yield records.slice(done, done + sweepSlice)
+  }
+  if (others.length > 0) yield others
+}
+
+const hasRecord = ({ type }: Node): boolean => isRecordType(type)
+
 async function retried(
   ctx: Context,
   message: string,
@@ -121,38 +196,15 @@ async function retried(
   }
 }
 
-/** Deletes every record that is not in use, and answers which. */
-async function sweep(ctx: Context, records: Records): Promise<readonly Removable[]> {
-  let done = 0
-  let sweeping: Promise<void> | undefined
-  const swept = Promise.withResolvers<void>()
-  try {
-    return await records.sweep(
-      async (tx) => {
-        const marking = async () => await inSlices(survey(tx), markSlice)
-        const { garbage } = await span(ctx, 'mark', marking)
-        sweeping = span(ctx, 'sweep', async () => await swept.promise)
-        return garbage
-      },
-      (tx, garbage) => {
-        const slice = garbage.slice(done, done + sweepSlice)
-        for (const node of slice) removeRecord(tx, node)
-        done += slice.length
-        return done < garbage.length
-      },
-    )
-  } finally {
-    swept.resolve()
-    await sweeping
-  }
-}
-
-function removeRecord(tx: Bucket, node: Removable): void {
+/** Deletes the record of `node`; false when somebody else did. A collectible has none, and is to go. */
+function removeRecord(tx: Bucket, node: Node): boolean {
   const path = recordPath(node)
+  if (path === undefined) return true
   const parent = find(tx, path.slice(0, -1))
   const name = path.at(-1)
   const record = name === undefined ? undefined : parent?.bucket(name)
-  if (!parent || !record || name === undefined) return
+  if (!parent || !record || name === undefined) return false
   if (node.type === 'snapshot') unlinkChild(parent, readText(record, 'parent'), name)
   parent.deleteBucket(name)
+  return true
 }

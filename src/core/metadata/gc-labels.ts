@@ -8,10 +8,12 @@
  *     ref.content[./…]     = digest         holds that blob
  *     ref.image[./…]       = name           holds that image
  *     ref.snapshot.<snapshotter>[/…] = key  holds that snapshot
+ *     ref.<type>[./…]      = key            holds that object of a collectible resource
  *     bref.…               = parent         is held by that content, image, container or snapshot
  *     cond.snapshot.<snapshotter>[/…] = usedat<1h|key   is held by that snapshot on a condition
  *     cond.value-usedat    = RFC 3339       when this snapshot was used
  */
+import type { Labels } from '#core/labels/labels.ts'
 import type { ReadBucket } from '#lib/bolt/database.ts'
 import { parseDuration } from '#lib/go/duration.ts'
 import { parseRfc3339 } from '#lib/go/rfc3339.ts'
@@ -25,9 +27,9 @@ const prefix = 'containerd.io/gc.'
 export const expireLabel = `${prefix}expire`
 
 /** Says that this object is held by `parent` as long as the condition is true of it. */
-interface Condition {
+export interface Condition {
   readonly parent: Node
-  holds(usedAt: Date): boolean
+  readonly holds: (usedAt: Date) => boolean
 }
 
 /** What the labels of one object say. */
@@ -35,7 +37,7 @@ export interface Links {
   root: boolean
   flat: boolean
   expire: Date | undefined
-  usedAt: Date | undefined
+  readonly usedAt: Date[]
   /** What it holds. */
   readonly refs: Node[]
   /** What holds it. */
@@ -43,39 +45,68 @@ export interface Links {
   readonly conditions: Condition[]
 }
 
-/** The links of the object in `bucket`. What cannot be understood is as if it were not there. */
-export function readLinks(bucket: ReadBucket, ns: string, now: Date): Links {
-  const links: Links = {
-    root: false,
-    flat: false,
-    expire: undefined,
-    usedAt: undefined,
-    refs: [],
-    parents: [],
-    conditions: [],
+/** Reads labels as of one moment. What cannot be understood is as if it were not there. */
+export class LinkReader {
+  readonly now: Date
+  readonly #types: readonly string[]
+
+  /** @param types - The collectible resources that labels can name. */
+  constructor(now: Date, types: readonly string[] = []) {
+    this.now = now
+    this.#types = types
   }
-  for (const { key, value } of bucket.bucket('labels')?.entries(prefix) ?? []) {
-    const name = decodeText(key)
-    if (!name.startsWith(prefix)) break
-    if (value) readLink(links, name.slice(prefix.length), decodeText(value), ns, now)
+
+  /** The links of the object in `bucket`. */
+  ofRecord(bucket: ReadBucket, ns: string): Links {
+    const links = noLinks()
+    for (const { key, value } of bucket.bucket('labels')?.entries(prefix) ?? []) {
+      const name = decodeText(key)
+      if (!name.startsWith(prefix)) break
+      if (value) this.#read(links, name.slice(prefix.length), decodeText(value), ns)
+    }
+    return links
   }
-  return links
+
+  /** The links of an object of a collectible resource. */
+  ofLabels(labels: Labels, ns: string): Links {
+    const links = noLinks()
+    for (const [name, value] of Object.entries(labels)) {
+      if (name.startsWith(prefix)) this.#read(links, name.slice(prefix.length), value, ns)
+    }
+    return links
+  }
+
+  #read(links: Links, name: string, value: string, ns: string): void {
+    if (name === 'flat') links.flat = true
+    else if (name === 'expire') links.expire = timeOf(value)
+    else if (name.startsWith('cond.value-usedat')) push(links.usedAt, timeOf(value))
+    else if (name.startsWith('root')) links.root = true
+    else if (name.startsWith('ref.')) push(links.refs, this.#child(name.slice(4), value, ns))
+    else if (name.startsWith('bref.')) push(links.parents, parentOf(name.slice(5), value, ns))
+    else if (name.startsWith('cond.snapshot')) {
+      const rest = name.slice('cond.snapshot'.length)
+      links.conditions.push(...conditionsOf(rest, value, ns, this.now))
+    }
+  }
+
+  #child(name: string, value: string, ns: string): Node | undefined {
+    const type = this.#types.find((known) => isNamed(name, known))
+    return type === undefined ? target(name, value, ns) : node(type, ns, value)
+  }
 }
 
-function readLink(links: Links, name: string, value: string, ns: string, now: Date): void {
-  if (name === 'flat') links.flat = true
-  else if (name === 'expire') links.expire = timeOf(value)
-  else if (name === 'cond.value-usedat') links.usedAt = timeOf(value)
-  else if (name.startsWith('root')) links.root = true
-  else if (name.startsWith('ref.')) push(links.refs, target(name.slice(4), value, ns))
-  else if (name.startsWith('bref.')) {
-    const rest = name.slice(5)
-    const container = isNamed(rest, 'container')
-    push(links.parents, container ? node('container', ns, value) : target(rest, value, ns))
-  } else if (name.startsWith('cond.snapshot')) {
-    links.conditions.push(...conditionsOf(name.slice('cond.snapshot'.length), value, ns, now))
-  }
-}
+const noLinks = (): Links => ({
+  root: false,
+  flat: false,
+  expire: undefined,
+  usedAt: [],
+  refs: [],
+  parents: [],
+  conditions: [],
+})
+
+const parentOf = (name: string, value: string, ns: string): Node | undefined =>
+  isNamed(name, 'container') ? node('container', ns, value) : target(name, value, ns)
 
 /** The object that `content…`, `image…` or `snapshot.<snapshotter>…` names. */
 function target(name: string, value: string, ns: string): Node | undefined {
@@ -91,8 +122,8 @@ const isNamed = (name: string, kind: string): boolean =>
 
 const snapshotterOf = (text: string): string => text.split('/', 1)[0] ?? ''
 
-function push(nodes: Node[], found: Node | undefined): void {
-  if (found) nodes.push(found)
+function push<T>(list: T[], found: T | undefined): void {
+  if (found !== undefined) list.push(found)
 }
 
 /** Conditions are alternatives; of those that are known, only the age of the last use. */

@@ -7,7 +7,7 @@ import { suite, test } from 'node:test'
 import { openDatabase } from '#lib/bolt/open.ts'
 
 import { writeLabels, writeTime } from './fields.ts'
-import { survey } from './gc-mark.ts'
+import { Marking } from './gc-mark.ts'
 import { make } from './schema.ts'
 import { inSlices } from './slices.ts'
 
@@ -38,8 +38,10 @@ async function marks(shape: Shape, kept: readonly string[]): Promise<void> {
     }
   })
   using state = database.pin()
-  const { marked, garbage } = await inSlices(survey(state.root, now), 1)
-  const ids = Array.from(marked, (id) => id.replace('\0ns\0', ' '))
+  const marking = new Marking(now)
+  await inSlices(marking.scan(state.root), 1)
+  const garbage = await inSlices(marking.garbage(), 1)
+  const ids = Array.from(marking.marked, (id) => id.replace('\0ns\0', ' '))
   assert.deepEqual(ids.toSorted(), kept.toSorted())
   const all = Object.keys(shape).map((path) => path.replace(/^(content.)?(\w+?)s?\|/, '$2 '))
   const left = garbage.map(({ type, key }) => `${type} ${key}`)

@@ -1,206 +1,230 @@
+import type { CollectibleObject } from '#core/gc/gc.ts'
 import type { ReadBucket } from '#lib/bolt/database.ts'
 
 import { readText, readTime } from './fields.ts'
-import { type Links, readLinks } from './gc-labels.ts'
-import { type Collectable, type Node, node, nodeId, snapshotNode } from './gc-node.ts'
+import { Graph } from './gc-graph.ts'
+import { type Condition, LinkReader, type Links } from './gc-labels.ts'
+import { type Node, type RecordType, node, nodeId, recordPath, snapshotNode } from './gc-node.ts'
 import { buckets, find, keys, schemaVersion } from './schema.ts'
 
-/** A record that may be removed. */
-export type Removable = Node & { readonly type: Collectable }
-
-/** What is in the database, told apart by whether it is in use. */
-export interface Survey {
-  /** Ids of what is kept by itself, and of what that refers to, whether it is there or not. */
-  readonly marked: ReadonlySet<string>
-  /** Records that nothing in use refers to. */
-  readonly garbage: readonly Removable[]
+/** Objects of a collectible resource. */
+export interface Collectibles {
+  readonly type: string
+  readonly objects: Iterable<CollectibleObject>
 }
 
-/** One object and what it holds. */
-interface Holder {
-  /** By what it is: its parent, target or root file system. A flat lease follows only these. */
-  readonly built: readonly Node[]
-  /** By its labels. */
-  readonly labelled: readonly Node[]
+/** What an object is held by on a condition. */
+interface Conditional extends Condition {
+  readonly child: Node
 }
 
 /**
- * Looks at every record once, in steps of some microseconds each. Source: upstream
- * `core/metadata/gc.go`.
+ * Finds out what is in use, while others go on writing. Source: upstream `core/metadata/gc.go`.
  *
- * The database is read from front to back; what refers to what is followed in memory.
+ * First, every record of a state of the database is looked at once, and what refers to what is
+ * followed in memory (`scan`). Records that were written since are then looked at again in the state
+ * that is to be swept (`look`), and are kept with all that they hold: whatever became reachable
+ * since, became so by one of them. What they have dropped is left for the next collection.
  */
-export function* survey(tx: ReadBucket, now = new Date()): Generator<void, Survey> {
-  const scan = new Scan(now)
-  for (const [ns, bucket] of buckets(find(tx, [schemaVersion]))) yield* scan.namespace(ns, bucket)
-  return yield* scan.finish()
-}
+export class Marking {
+  readonly #graph = new Graph()
+  readonly #links: LinkReader
+  readonly #removable: Node[] = []
+  readonly #conditional = new Map<string, Conditional[]>()
+  readonly #usedAt = new Map<string, readonly Date[]>()
 
-class Scan {
-  readonly #now: Date
-  readonly #roots: Node[] = []
-  readonly #holders = new Map<string, Holder>()
-  readonly #removable: Removable[] = []
-  /** What an object holds because the other one says so. */
-  readonly #held = new Map<string, Node[]>()
-  /** Objects that a snapshot holds if it was used at the right time. */
-  readonly #conditional: { readonly child: Node; readonly links: Links }[] = []
-  readonly #usedAt = new Map<string, Date>()
-
-  constructor(now: Date) {
-    this.#now = now
+  /** @param types - The collectible resources there are. */
+  constructor(now: Date, types: readonly string[] = []) {
+    this.#links = new LinkReader(now, types)
   }
 
-  *namespace(ns: string, bucket: ReadBucket): Generator<void> {
-    for (const [id, lease] of buckets(bucket.bucket('leases'))) yield* this.#lease(ns, id, lease)
-    for (const [name, image] of buckets(bucket.bucket('images'))) {
-      yield this.#image(ns, name, image)
+  /** Ids of what is kept by itself, and of what that refers to, whether it is there or not. */
+  get marked(): ReadonlySet<string> {
+    return this.#graph.marked
+  }
+
+  isMarked(object: Node): boolean {
+    return this.#graph.marked.has(nodeId(object))
+  }
+
+  /** Looks at everything, in steps of some microseconds each. */
+  *scan(tx: ReadBucket, resources: readonly Collectibles[] = []): Generator<void> {
+    for (const [ns, bucket] of buckets(find(tx, [schemaVersion])))
+      yield* this.#namespace(ns, bucket)
+    for (const { type, objects } of resources) {
+      for (const object of objects) yield this.#collectible(type, object)
+    }
+    for (const id of this.#conditional.keys()) yield this.#decide(id)
+    yield* this.#graph.follow()
+  }
+
+  /**
+   * The objects of `scan` that nothing in use refers to, in the order in which they may go: each
+   * before what it holds, so that what is used again after all has all that it needs.
+   */
+  *garbage(): Generator<void, readonly Node[]> {
+    const garbage: Node[] = []
+    for (const object of this.#removable) {
+      if (!this.isMarked(object)) garbage.push(object)
+      yield
+    }
+    return yield* this.#graph.order(garbage)
+  }
+
+  /** Keeps `objects`, which were written since `scan`, and what they hold in `tx`. */
+  look(tx: ReadBucket, objects: Iterable<Node>): void {
+    for (const object of objects) {
+      const path = recordPath(object)
+      const bucket = path && find(tx, path)
+      if (bucket) this.#again(object, bucket)
+    }
+    for (const _ of this.#graph.follow()) continue
+  }
+
+  #again(object: Node, bucket: ReadBucket): void {
+    const { type, ns, key } = object
+    if (type === 'lease') for (const _ of this.#lease(ns, key, bucket)) continue
+    else this.#read(type, ns, key, bucket)
+    if (type === 'snapshot') this.#decide(nodeId(object))
+    this.#graph.again(object)
+  }
+
+  *#namespace(ns: string, bucket: ReadBucket): Generator<void> {
+    for (const [id, lease] of buckets(bucket.bucket('leases'))) {
+      this.#removable.push(node('lease', ns, id))
+      yield* this.#lease(ns, id, lease)
     }
     const content = bucket.bucket('content')
-    for (const [ref, ingest] of buckets(content?.bucket('ingests'))) {
-      yield this.#ingest(ns, ref, ingest)
-    }
-    for (const [digest, blob] of buckets(content?.bucket('blob'))) {
-      this.#object({ type: 'content', ns, key: digest, flat: false }, blob, [])
-      yield
-    }
-    for (const [id, container] of buckets(bucket.bucket('containers'))) {
-      yield this.#container(ns, id, container)
-    }
+    yield* this.#all('image', ns, bucket.bucket('images'))
+    yield* this.#all('ingest', ns, content?.bucket('ingests'))
+    yield* this.#all('content', ns, content?.bucket('blob'))
+    yield* this.#all('container', ns, bucket.bucket('containers'))
     for (const [snapshotter, snapshots] of buckets(bucket.bucket('snapshots'))) {
-      for (const [key, snapshot] of buckets(snapshots)) {
-        yield this.#snapshot(ns, snapshotter, key, snapshot)
-      }
+      yield* this.#all('snapshot', ns, snapshots, `${snapshotter}/`)
     }
-    for (const [, sandbox] of buckets(bucket.bucket('sandboxes'))) {
-      yield void this.#roots.push(...readLinks(sandbox, ns, this.#now).refs)
+    yield* this.#all('sandbox', ns, bucket.bucket('sandboxes'))
+  }
+
+  *#all(
+    type: RecordType,
+    ns: string,
+    records: ReadBucket | undefined,
+    prefix = '',
+  ): Generator<void> {
+    const stays = type === 'container' || type === 'sandbox'
+    for (const [name, record] of buckets(records)) {
+      const key = prefix + name
+      if (!stays) this.#removable.push(node(type, ns, key))
+      yield this.#read(type, ns, key, record)
     }
   }
 
-  *finish(): Generator<void, Survey> {
-    for (const { child, links } of this.#conditional) {
-      for (const condition of links.conditions) {
-        const usedAt = this.#usedAt.get(nodeId(condition.parent))
-        if (usedAt && condition.holds(usedAt)) this.#hold(condition.parent, child)
-      }
-      yield
-    }
-    const marked = yield* this.#follow()
-    const garbage: Removable[] = []
-    for (const object of this.#removable) {
-      if (!marked.has(nodeId(object))) garbage.push(object)
-      yield
-    }
-    return { marked, garbage }
+  #read(type: string, ns: string, key: string, bucket: ReadBucket): void {
+    const object = node(type, ns, key)
+    if (type === 'image') this.#image(object, bucket)
+    else if (type === 'ingest') this.#ingest(object, bucket)
+    else if (type === 'content') this.#labelled(object, bucket, [])
+    else if (type === 'container') this.#container(object, bucket)
+    else if (type === 'snapshot') this.#snapshot(object, bucket)
+    else for (const held of this.#links.ofRecord(bucket, ns).refs) this.#graph.root(held)
   }
 
   /** A lease that has not expired is a root, and so is what it lists. */
   *#lease(ns: string, id: string, lease: ReadBucket): Generator<void> {
-    const { expire, flat } = readLinks(lease, ns, this.#now)
-    this.#removable.push({ type: 'lease', ns, key: id, flat: false })
+    const { expire, flat } = this.#links.ofRecord(lease, ns)
     yield
-    if (expire && expire < this.#now) return
-    this.#roots.push(node('lease', ns, id))
-    for (const digest of keys(lease.bucket('content'))) {
-      yield void this.#roots.push(node('content', ns, digest, flat))
-    }
+    if (this.#hasPassed(expire)) return
+    const root = (type: RecordType, key: string): void =>
+      this.#graph.root(node(type, ns, key, flat && type !== 'ingest'))
+    root('lease', id)
+    for (const digest of keys(lease.bucket('content'))) yield root('content', digest)
     for (const [snapshotter, held] of buckets(lease.bucket('snapshots'))) {
-      for (const key of keys(held)) {
-        yield void this.#roots.push(snapshotNode(ns, snapshotter, key, flat))
-      }
+      for (const key of keys(held)) yield root('snapshot', `${snapshotter}/${key}`)
     }
-    for (const ref of keys(lease.bucket('ingests'))) {
-      yield void this.#roots.push(node('ingest', ns, ref))
-    }
-    for (const name of keys(lease.bucket('images'))) {
-      yield void this.#roots.push(node('image', ns, name, flat))
-    }
+    for (const ref of keys(lease.bucket('ingests'))) yield root('ingest', ref)
+    for (const name of keys(lease.bucket('images'))) yield root('image', name)
   }
 
   /** An image that has not expired is a root. */
-  #image(ns: string, name: string, bucket: ReadBucket): void {
-    const image: Removable = { type: 'image', ns, key: name, flat: false }
-    const links = readLinks(bucket, ns, this.#now)
+  #image(image: Node, bucket: ReadBucket): void {
+    const links = this.#links.ofRecord(bucket, image.ns)
     const target = bucket.bucket('target')
-    const built = target ? [node('content', ns, readText(target, 'digest'))] : []
-    const expired = links.expire !== undefined && links.expire < this.#now
-    if (!expired) this.#roots.push(image)
-    else for (const parent of links.parents) this.#hold(parent, image)
-    this.#add(image, { built, labelled: links.refs })
-    if (links.conditions.length > 0) this.#conditional.push({ child: image, links })
+    const built = target ? [node('content', image.ns, readText(target, 'digest'))] : []
+    this.#graph.add(image, { built, labelled: links.refs })
+    if (!this.#hasPassed(links.expire)) this.#graph.root(image)
+    else for (const parent of links.parents) this.#graph.hold(parent, image)
+    this.#note(image, links)
   }
 
   /** Without a time it belongs to a lease, which is looked at by itself. */
-  #ingest(ns: string, ref: string, bucket: ReadBucket): void {
-    const ingest: Removable = { type: 'ingest', ns, key: ref, flat: false }
+  #ingest(ingest: Node, bucket: ReadBucket): void {
     const expected = readText(bucket, 'expected')
-    const built = expected === '' ? [] : [node('content', ns, expected)]
-    this.#add(ingest, { built, labelled: [] })
+    const built = expected === '' ? [] : [node('content', ingest.ns, expected)]
+    this.#graph.add(ingest, { built, labelled: [] })
     const expires = bucket.get('expireat') !== undefined
-    if (expires && readTime(bucket, 'expireat') >= this.#now) this.#roots.push(ingest)
+    if (expires && !this.#hasPassed(readTime(bucket, 'expireat'))) this.#graph.root(ingest)
   }
 
   /** Every container is a root. */
-  #container(ns: string, id: string, bucket: ReadBucket): void {
-    const container = node('container', ns, id)
+  #container(container: Node, bucket: ReadBucket): void {
     const snapshotter = readText(bucket, 'snapshotter')
     const key = readText(bucket, 'snapshotKey')
-    this.#roots.push(container)
-    this.#object(container, bucket, snapshotter === '' ? [] : [snapshotNode(ns, snapshotter, key)])
+    const root = snapshotter === '' ? [] : [snapshotNode(container.ns, snapshotter, key)]
+    this.#graph.root(container)
+    this.#labelled(container, bucket, root)
   }
 
-  #snapshot(ns: string, snapshotter: string, key: string, bucket: ReadBucket): void {
-    const snapshot = snapshotNode(ns, snapshotter, key)
+  #snapshot(snapshot: Node, bucket: ReadBucket): void {
+    const { ns, key } = snapshot
     const parent = readText(bucket, 'parent')
+    const snapshotter = key.slice(0, key.indexOf('/'))
     const built = parent === '' ? [] : [snapshotNode(ns, snapshotter, parent)]
-    const { usedAt } = this.#object(snapshot, bucket, built)
-    if (usedAt) this.#usedAt.set(nodeId(snapshot), usedAt)
+    const { usedAt } = this.#labelled(snapshot, bucket, built)
+    if (usedAt.length > 0) this.#usedAt.set(nodeId(snapshot), usedAt)
   }
 
   /** Content, snapshots and containers: those that say themselves by whom they are kept. */
-  #object(object: Node, bucket: ReadBucket, built: readonly Node[]): Links {
-    const links = readLinks(bucket, object.ns, this.#now)
-    this.#add(object, { built, labelled: links.refs })
-    if (links.root) this.#roots.push(object)
-    for (const parent of links.parents) this.#hold(parent, object)
-    if (object.type === 'content' && links.conditions.length > 0) {
-      this.#conditional.push({ child: object, links })
-    }
+  #labelled(object: Node, bucket: ReadBucket, built: readonly Node[]): Links {
+    const links = this.#links.ofRecord(bucket, object.ns)
+    this.#link(object, links, built)
+    if (object.type === 'content') this.#note(object, links)
     return links
   }
 
-  #add(object: Node, holder: Holder): void {
-    this.#holders.set(nodeId(object), holder)
-    const { type, ns, key, flat } = object
-    if (type !== 'container') this.#removable.push({ type, ns, key, flat })
+  #link(object: Node, links: Links, built: readonly Node[]): void {
+    this.#graph.add(object, { built, labelled: links.refs })
+    if (links.root) this.#graph.root(object)
+    for (const parent of links.parents) this.#graph.hold(parent, object)
   }
 
-  #hold(parent: Node, child: Node): void {
-    this.#held.getOrInsertComputed(nodeId(parent), () => []).push(child)
-  }
-
-  /** Ids of everything that the roots lead to. */
-  *#follow(): Generator<void, ReadonlySet<string>> {
-    const queue = this.#roots
-    const marked = new Set<string>()
-    const followedFlat = new Set<string>()
-    const followed = new Set<string>()
-    for (let next = queue.pop(); next; next = queue.pop()) {
-      yield
-      const id = nodeId(next)
-      const seen = next.flat ? followedFlat : followed
-      if (seen.has(id)) continue
-      seen.add(id)
-      marked.add(id)
-      const holder = this.#holders.get(id)
-      if (next.flat) {
-        for (const held of holder?.built ?? []) queue.push({ ...held, flat: true })
-        continue
-      }
-      // Without a record it holds nothing by itself; what says that it is held by it, still is.
-      for (const held of this.#held.get(id) ?? []) queue.push(held)
-      if (holder) queue.push(...holder.built, ...holder.labelled)
+  /** An object that is not in the database. */
+  #collectible(type: string, { namespace, key, active, lease, labels }: CollectibleObject): void {
+    const object = node(type, namespace, key)
+    this.#removable.push(object)
+    if (active) this.#graph.root(object)
+    if (lease !== undefined && lease !== '') {
+      this.#graph.hold(node('lease', namespace, lease), object)
     }
-    return marked
+    this.#link(object, this.#links.ofLabels(labels ?? {}, namespace), [])
+  }
+
+  /** Remembers on what conditions an object is held. */
+  #note(child: Node, { conditions }: Links): void {
+    for (const condition of conditions) {
+      const id = nodeId(condition.parent)
+      this.#conditional.getOrInsertComputed(id, () => []).push({ ...condition, child })
+    }
+  }
+
+  /** Has the snapshot `parent` hold what it does on a condition that is met. */
+  #decide(id: string): void {
+    const usedAt = this.#usedAt.get(id) ?? []
+    for (const { parent, child, holds } of this.#conditional.get(id) ?? []) {
+      if (usedAt.some(holds)) this.#graph.hold(parent, child)
+    }
+  }
+
+  #hasPassed(time: Date | undefined): boolean {
+    return time !== undefined && time < this.#links.now
   }
 }

@@ -1,11 +1,19 @@
 import { schemaVersion } from './schema.ts'
 
-/** What the collector can remove. Containers stay until they are deleted: they are roots. */
-export type Collectable = 'content' | 'image' | 'ingest' | 'lease' | 'snapshot'
+/** What records there are of. Containers and sandboxes stay until they are deleted. */
+export type RecordType =
+  | 'container'
+  | 'content'
+  | 'image'
+  | 'ingest'
+  | 'lease'
+  | 'sandbox'
+  | 'snapshot'
 
 /** One object, as the collector sees it. */
 export interface Node {
-  readonly type: Collectable | 'container'
+  /** A {@link RecordType}, or the type of a collectible resource. */
+  readonly type: string
   readonly ns: string
   /** Name of the object; `<snapshotter>/<key>` for a snapshot. */
   readonly key: string
@@ -16,7 +24,7 @@ export interface Node {
 /** Names an object; flat or not is the same object. */
 export const nodeId = ({ type, ns, key }: Node): string => `${type}\0${ns}\0${key}`
 
-export const node = (type: Node['type'], ns: string, key: string, flat = false): Node => ({
+export const node = (type: string, ns: string, key: string, flat = false): Node => ({
   type,
   ns,
   key,
@@ -32,20 +40,45 @@ export function splitSnapshotKey(key: string): [snapshotter: string, key: string
   return [key.slice(0, slash), key.slice(slash + 1)]
 }
 
-/** Where the record of an object is. */
-export const recordPath = ({ type, ns, key }: Node): string[] => [
-  schemaVersion,
-  ns,
-  ...pathOf[type],
-  ...(type === 'snapshot' ? splitSnapshotKey(key) : [key]),
-]
+/** Whether there are records of this type. */
+export const isRecordType = (type: string): type is RecordType => Object.hasOwn(pathOf, type)
+
+/** Where the record of an object is; undefined for one that has none in the database. */
+export function recordPath({ type, ns, key }: Node): string[] | undefined {
+  if (!isRecordType(type)) return undefined
+  const name = type === 'snapshot' ? splitSnapshotKey(key) : [key]
+  return [schemaVersion, ns, ...pathOf[type], ...name]
+}
+
+/** The object whose record is at `path` or above it; undefined when there is none. */
+export function nodeAt(path: readonly string[]): Node | undefined {
+  const [, ns, kind, ...rest] = path
+  if (ns === undefined || kind === undefined) return undefined
+  const [first, second] = rest
+  if (kind === 'content' || kind === 'snapshots') {
+    if (first === undefined || second === undefined) return undefined
+    if (kind === 'snapshots') return snapshotNode(ns, first, second)
+    return node(first === 'blob' ? 'content' : 'ingest', ns, second)
+  }
+  const type = typeIn[kind]
+  return type === undefined || first === undefined ? undefined : node(type, ns, first)
+}
 
 /** Where in a namespace the records of each kind are. */
-const pathOf: Readonly<Record<Node['type'], readonly string[]>> = {
+const pathOf: Readonly<Record<RecordType, readonly string[]>> = {
   content: ['content', 'blob'],
   ingest: ['content', 'ingests'],
   snapshot: ['snapshots'],
   container: ['containers'],
   image: ['images'],
   lease: ['leases'],
+  sandbox: ['sandboxes'],
+}
+
+/** What is in the buckets of a namespace that hold records of one type. */
+const typeIn: Readonly<Record<string, RecordType>> = {
+  containers: 'container',
+  images: 'image',
+  leases: 'lease',
+  sandboxes: 'sandbox',
 }

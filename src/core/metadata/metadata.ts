@@ -1,7 +1,7 @@
 import type { ContainerStore } from '#core/containers/containers.ts'
 import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
-import type { CollectionStats } from '#core/gc/gc.ts'
+import type { CollectibleResource, CollectionStats } from '#core/gc/gc.ts'
 import type { ImageStore } from '#core/images/images.ts'
 import type { LeaseManager } from '#core/leases/leases.ts'
 import type { NamespaceStore } from '#core/namespaces/namespaces.ts'
@@ -25,6 +25,12 @@ export interface Metadata extends AsyncDisposable {
   readonly content: Store
   /** By name of the backend: `overlayfs`, `native`, … */
   readonly snapshotters: ReadonlyMap<string, Snapshotter>
+  /**
+   * Has objects that are not in the database take part in collections, until it is disposed of.
+   *
+   * @throws `already_exists` for a second resource of one type, `invalid_argument` for the type of a record.
+   */
+  registerCollectible(resource: CollectibleResource): Disposable
   /** Removes what nothing refers to, from the database and then from the backends. */
   collect(ctx: Context): Promise<CollectionStats>
   /** Calls `listener` after each write; `deleted` says that something may have become garbage. */

@@ -1,7 +1,7 @@
 import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
 import type { Publisher } from '#core/events/events.ts'
-import type { CollectionStats } from '#core/gc/gc.ts'
+import type { CollectibleResource, CollectionStats } from '#core/gc/gc.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import type { Database } from '#lib/bolt/database.ts'
 
@@ -72,6 +72,10 @@ class BoltMetadata implements Metadata {
     this.#records = records
     this.#collector = new Collector({ records, announcer, content, snapshots })
     this.#database = options.database
+  }
+
+  registerCollectible(resource: CollectibleResource): Disposable {
+    return this.#collector.register(resource)
   }
 
   async collect(ctx: Context): Promise<CollectionStats> {

@@ -1,5 +1,7 @@
 import type { Context } from '#core/context.ts'
-import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
+import type { Bucket, Database, PinnedState, ReadBucket } from '#lib/bolt/database.ts'
+
+import { type Trace, TracedBucket } from './traced-bucket.ts'
 
 /** What happened to the database: `deleted` says that something may have become garbage. */
 export interface Mutation {
@@ -15,9 +17,8 @@ type Listener = (mutation: Mutation) => void
 export class Records {
   readonly #database: Database
   readonly #listeners = new Set<Listener>()
+  readonly #traces = new Set<Trace>()
   #deleted = false
-  /** Where writers wait while the collector looks. */
-  #gate: Promise<void> | undefined
   /** Snapshotters that may hold garbage. */
   readonly dirtySnapshotters = new Set<string>()
   /** Whether the content store may hold garbage. */
@@ -37,11 +38,15 @@ export class Records {
     return this.#database.view(fn)
   }
 
+  /** Holds on to the last durable state, for a reader that takes many turns. */
+  pin(): PinnedState {
+    return this.#database.pin()
+  }
+
   /** Runs `fn` in a write, and resolves when that is durable. */
   async update<T>(ctx: Pick<Context, 'signal'>, fn: (tx: Bucket) => T): Promise<T> {
     ctx.signal.throwIfAborted()
-    while (this.#gate) await this.#gate
-    const result = await this.#database.update(fn, { signal: ctx.signal })
+    const result = await this.#database.update((tx) => fn(this.#traced(tx)), { signal: ctx.signal })
     this.#notify()
     return result
   }
@@ -51,41 +56,37 @@ export class Records {
    * cancellation comes too late.
    */
   async settle<T>(fn: (tx: Bucket) => T): Promise<T> {
-    while (this.#gate) await this.#gate
-    const result = await this.#database.update(fn)
+    const result = await this.#database.update((tx) => fn(this.#traced(tx)))
     this.#notify()
     return result
   }
 
   /**
-   * Lets `look` find out what to remove while nobody writes, though all may read, and then runs
-   * `remove` in one write after the other until it has nothing left to do and answers false.
+   * Tells `trace` where others write, and resolves when all that was written before is durable. It
+   * is told in the write itself, also of what is undone because the write fails.
    */
-  async sweep<T>(
-    look: (tx: ReadBucket) => Promise<T>,
-    remove: (tx: Bucket, found: T) => boolean,
-  ): Promise<T> {
-    const gate = Promise.withResolvers<void>()
-    this.#gate = gate.promise
-    try {
-      // What was asked for before is durable after this.
-      await this.#database.update(() => {})
-      this.#deleted = false
-      const found = await this.#look(look)
-      while (await this.#database.update((tx) => remove(tx, found))) continue
-      return found
-    } catch (err) {
-      this.#deleted = true
-      throw err
-    } finally {
-      this.#gate = undefined
-      gate.resolve()
-    }
+  async watch(trace: Trace): Promise<Disposable> {
+    this.#traces.add(trace)
+    using stack = new DisposableStack()
+    stack.defer(() => void this.#traces.delete(trace))
+    await this.#database.update(() => {})
+    return stack.move()
   }
 
-  async #look<T>(look: (tx: ReadBucket) => Promise<T>): Promise<T> {
-    using state = this.#database.pin()
-    return await look(state.root)
+  /** A write of the collector, which nobody is told of. */
+  async sweep<T>(fn: (tx: Bucket) => T): Promise<T> {
+    return await this.#database.update(fn)
+  }
+
+  /** From here on, what is deleted is for the next collection. */
+  resetDeleted(): void {
+    this.#deleted = false
+  }
+
+  #traced(tx: Bucket): Bucket {
+    let traced = tx
+    for (const trace of this.#traces) traced = new TracedBucket(traced, trace)
+    return traced
   }
 
   /** Says that a record is gone, and in which backend it leaves something behind. */

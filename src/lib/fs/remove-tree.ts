@@ -14,7 +14,7 @@ const width = 16
  * be UTF-8. The thread is not blocked.
  */
 export async function removeTree(
-  path: string,
+  path: string | Buffer,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const bytes = Buffer.from(path)

@@ -14,6 +14,7 @@ import { basename, dirname, join } from 'node:path'
 
 import { type Any, jsonTypes } from '#core/any/any.ts'
 import { validateIdentifier } from '#core/identifiers/identifiers.ts'
+import type { MountManager } from '#core/mount/manager.ts'
 import { alreadyExists, describe, invalidArgument } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
 import { unmountRecursive } from '#sys/mount.ts'
@@ -38,12 +39,15 @@ export interface Bundle {
   readonly namespace: string
   readonly id: string
   readonly path: string
+  /** Keeps the mounts that its root stands on, under its id. */
+  readonly mounts?: MountManager
 }
 
 /** Where bundles and work directories are. */
 export interface BundleRoots {
   readonly root: string
   readonly state: string
+  readonly mounts?: MountManager
 }
 
 /** The bundle of a task that was made earlier. */
@@ -51,6 +55,7 @@ export const bundleOf = (roots: BundleRoots, namespace: string, id: string): Bun
   namespace,
   id,
   path: join(roots.state, namespace, id),
+  ...(roots.mounts && { mounts: roots.mounts }),
 })
 
 /**

@@ -9,6 +9,7 @@ import { abandonShim, abandonStart } from './end-shim.ts'
 import { requireIdMappedMounts, usesIdMappedMounts } from './features.ts'
 import type { Launcher } from './launcher.ts'
 import type { Pending } from './pending.ts'
+import { activateRootfs } from './rootfs.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { ShimTask } from './task.ts'
@@ -105,8 +106,9 @@ async function checkFeatures(
 
 /** The create call; gives the pid of the init process. */
 async function callCreate(ctx: Context, shim: Shim, options: CreateOptions): Promise<number> {
-  const { stdin, stdout, stderr, terminal, checkpoint, rootfs } = options
+  const { stdin, stdout, stderr, terminal, checkpoint } = options
   const taskOptions = optionsFor(options)
+  const rootfs = await activateRootfs(ctx, shim, options.rootfs, taskOptions)
   const request = {
     id: shim.bundle.id,
     bundle: shim.bundle.path,

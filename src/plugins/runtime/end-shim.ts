@@ -8,6 +8,7 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
 
 import { type Bundle, deleteBundle } from './bundle.ts'
+import { deactivateRootfs } from './rootfs.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import type { ShimTask } from './task.ts'
@@ -102,10 +103,11 @@ export function publishDeath(ctx: Context, events: Publisher, task: ShimTask, ex
   })
 }
 
-/** Removes a bundle; one that cannot be removed is for the next start of the daemon. */
+/** Removes a bundle and what its root stands on; one that cannot be removed is for the next start of the daemon. */
 export async function removeBundle(ctx: Context, bundle: Bundle): Promise<void> {
   try {
     await deleteBundle(bundle)
+    await deactivateRootfs(ctx, bundle)
   } catch (err) {
     ctx.log.error('failed to delete bundle', { path: bundle.path, error: describe(err) })
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import { programPath } from '#lib/release/release.ts'
 import { definePlugin } from '#plugin/plugin.ts'
-import { EventPlugin, RuntimePlugin } from '#plugins/types.ts'
+import { EventPlugin, MountManagerPlugin, RuntimePlugin } from '#plugins/types.ts'
 
 import { ShimTaskManager } from './manager.ts'
 
@@ -28,7 +28,7 @@ const defaults: TaskConfig = {
 export const taskPlugin = definePlugin({
   type: RuntimePlugin,
   id: 'task',
-  requires: { events: EventPlugin },
+  requires: { events: EventPlugin, mounts: MountManagerPlugin },
   config: defaults,
   describe: {
     platforms: 'What the runtimes can run, as os/arch.',
@@ -44,6 +44,7 @@ export const taskPlugin = definePlugin({
     const settings = {
       root: rootDir,
       state: stateDir,
+      mounts: deps.mounts,
       address: daemon.address,
       ttrpcAddress: daemon.ttrpcAddress,
       socketDir: join(daemon.state, 's'),

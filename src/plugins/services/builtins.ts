@@ -13,6 +13,7 @@ import { imagesServicePlugin } from './images/service.ts'
 import { introspectionApiPlugin } from './introspection/grpc.ts'
 import { introspectionServicePlugin } from './introspection/service.ts'
 import { leasesApiPlugin } from './leases/grpc.ts'
+import { mountsApiPlugin } from './mounts/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
 import { notBuiltPlugins } from './not-built/plugins.ts'
@@ -40,6 +41,7 @@ export const servicePlugins: readonly Plugin[] = [
   imagesApiPlugin,
   introspectionApiPlugin,
   leasesApiPlugin,
+  mountsApiPlugin,
   namespacesApiPlugin,
   snapshotsApiPlugin,
   tasksApiPlugin,

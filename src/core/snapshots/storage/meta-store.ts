@@ -11,6 +11,7 @@ import {
   type CreateOptions,
   getInfo,
   getSnapshot,
+  hasSnapshot,
   lastId,
   listSnapshots,
   removeSnapshot,
@@ -56,6 +57,11 @@ export class MetaStore implements AsyncDisposable {
 
   info(key: string): StoredSnapshot {
     return this.#db.view((tx) => getInfo(tx, key))
+  }
+
+  /** Whether there is a snapshot of any kind with that key or name. */
+  has(key: string): boolean {
+    return this.#db.view((tx) => hasSnapshot(tx, key))
   }
 
   snapshot(key: string): Snapshot {

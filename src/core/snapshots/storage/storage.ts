@@ -110,6 +110,9 @@ export function getInfo(tx: ReadBucket, key: string): StoredSnapshot {
   return stored(record, key)
 }
 
+export const hasSnapshot = (tx: ReadBucket, key: string): boolean =>
+  allSnapshots(tx)?.bucket(key) !== undefined
+
 /** All snapshots that match any of `filters`, by name. @throws `invalid_argument`. */
 export function listSnapshots(
   tx: ReadBucket,

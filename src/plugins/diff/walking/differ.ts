@@ -7,6 +7,7 @@ import type { ApplyOptions, CompareOptions, Differ } from '#core/diff/diff.ts'
 import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import type { MountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { span } from '#core/trace.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
@@ -35,6 +36,8 @@ const compressions: Readonly<Record<string, Compression>> = {
 export interface WalkingDifferOptions {
   /** Where file systems are mounted that nothing else needs. It exists. */
   readonly tempDir: string
+  /** Makes the mounts that are more than a system call. */
+  readonly mounts?: Pick<MountManager, 'hold'>
   /** How many layers are unpacked or made at once. */
   readonly workers: number
   /** What layers may have to go through, asked for each layer; nothing unless given. */
@@ -51,11 +54,13 @@ export interface ProcessingOptions {
 export class WalkingDiffer implements Differ, AsyncDisposable {
   readonly #store: Store
   readonly #pool: WorkerPool
+  readonly #mounts: Pick<MountManager, 'hold'> | undefined
   readonly #processing: () => ProcessingOptions
 
   constructor(store: Store, options: WalkingDifferOptions) {
     this.#store = store
     this.#pool = new WorkerPool(options)
+    this.#mounts = options.mounts
     this.#processing = options.processing ?? (() => ({}))
   }
 
@@ -71,7 +76,8 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     const processing = steps.length > 0 ? { steps, idleMs } : undefined
     const began = performance.now()
     await using reader = await this.#store.reader(ctx, layer.digest)
-    const job = { compressed, mounts, processing }
+    await using held = await this.#mounts?.hold(ctx, mounts)
+    const job = { compressed, mounts: held?.system ?? mounts, processing }
     const unpack = async (own: Context): Promise<JobResult> => {
       const { stages = [], ...unpacked } = await this.#unpack(own, reader, job)
       for (const { name, from, to } of stages) {
@@ -102,7 +108,14 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     try {
       await using writer = await this.#store.writer(ctx, { ref })
       if (options.ref) await writer.truncate(ctx, 0)
-      const made = { lower, upper, compression, latestTime: nanoseconds(options.sourceDateEpoch) }
+      await using below = await this.#mounts?.hold(ctx, lower)
+      await using above = await this.#mounts?.hold(ctx, upper)
+      const made = {
+        lower: below?.system ?? lower,
+        upper: above?.system ?? upper,
+        compression,
+        latestTime: nanoseconds(options.sourceDateEpoch),
+      }
       const uncompressed = await this.#make(ctx, writer, made)
       const labels: Labels =
         compression === 'none'

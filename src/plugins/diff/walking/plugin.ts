@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
-import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
+import { DiffPlugin, MetadataPlugin, MountManagerPlugin } from '#plugins/types.ts'
 
 import { WalkingDiffer } from './differ.ts'
 import { removeLeftMounts } from './mounted.ts'
@@ -15,7 +15,7 @@ const processorTimeout = 'io.containerd.timeout.diff.processor'
 export const walkingPlugin = definePlugin({
   type: DiffPlugin,
   id: 'walking',
-  requires: { metadata: MetadataPlugin },
+  requires: { metadata: MetadataPlugin, mounts: MountManagerPlugin },
   async init({ ctx, daemon, deps, meta }) {
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     const tempDir = join(daemon.root, 'tmpmounts')
@@ -25,6 +25,7 @@ export const walkingPlugin = definePlugin({
     })
     return new WalkingDiffer(deps.metadata.content, {
       tempDir,
+      mounts: deps.mounts,
       workers: 2,
       processing: () => ({
         processors: daemon.settings.streamProcessors(),

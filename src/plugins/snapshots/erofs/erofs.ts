@@ -1,0 +1,261 @@
+import { chmod, lchown, mkdir, stat, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { Context } from '#core/context.ts'
+import type { Mount } from '#core/mount/mount.ts'
+import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
+import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
+import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
+import { openDatabase } from '#lib/bolt/open.ts'
+import { alreadyExists, describe, failedPrecondition, unimplemented } from '#lib/errors/errors.ts'
+import { diskUsage } from '#lib/fs/disk-usage.ts'
+import { tryLock } from '#sys/flock.ts'
+import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
+import { unmountRecursive } from '#sys/mount.ts'
+
+import { marker, SnapshotFiles, upperDir, type VerityMode, workDir } from './files.ts'
+import { dropImage, dropSources, makeImage } from './image.ts'
+import { snapshotMounts } from './mounts.ts'
+
+/** How a snapshotter behaves. */
+export interface ErofsOptions {
+  /** Added to overlay mounts. */
+  readonly overlayOptions: readonly string[]
+  /** Keep images from being changed or removed by anybody but the snapshotter. */
+  readonly immutable: boolean
+  /** Size of the file that takes what is written to a snapshot, in bytes; 0 for a directory instead. */
+  readonly writableBytes: number
+  readonly verity: VerityMode
+}
+
+const maxSizeLabel = 'containerd.io/snapshot/max-size'
+const idMappingKeys = ['containerd.io/snapshot/uidmapping', 'containerd.io/snapshot/gidmapping']
+
+/** How long another process may take to close the database, in ms. */
+const lockTimeoutMs = 1000
+
+/** Snapshots as erofs images: a commit turns what was written into one. See `./files.ts` for the files. */
+export class ErofsSnapshotter implements Snapshotter {
+  readonly #store: MetaStore
+  readonly #dirs: SnapshotDirs
+  readonly #files: SnapshotFiles
+  readonly #options: ErofsOptions
+  /** By key: images that are being made. */
+  readonly #committing = new KeyedMutex()
+  /** Whether what killed commits have left has been looked for. */
+  #tidied = false
+
+  private constructor(store: MetaStore, dirs: SnapshotDirs, options: ErofsOptions) {
+    this.#store = store
+    this.#dirs = dirs
+    this.#files = new SnapshotFiles((id) => dirs.of(id), options.verity)
+    this.#options = options
+  }
+
+  /** Opens the snapshots in `root`, which is made when it is missing. */
+  static async open(ctx: Context, root: string, options: ErofsOptions): Promise<ErofsSnapshotter> {
+    const dirs = new SnapshotDirs(root)
+    const { signal } = ctx
+    const db = await openDatabase(join(root, 'metadata.db'), {
+      signal,
+      lock: tryLock,
+      lockTimeoutMs,
+    })
+    // Of a daemon that was killed while it read a file of what was written.
+    unmountRecursive(join(root, 'snapshots'), { detach: true })
+    return new ErofsSnapshotter(new MetaStore(db), dirs, options)
+  }
+
+  async stat(ctx: Context, key: string): Promise<Info> {
+    ctx.signal.throwIfAborted()
+    return await Promise.try(() => this.#store.info(key).info)
+  }
+
+  async update(
+    ctx: Context,
+    info: Pick<Info, 'name' | 'labels'>,
+    paths: readonly string[],
+  ): Promise<Info> {
+    return (await this.#store.update(ctx, info, paths)).info
+  }
+
+  async usage(ctx: Context, key: string): Promise<Usage> {
+    ctx.signal.throwIfAborted()
+    const { id, info, usage } = this.#store.info(key)
+    if (info.kind !== 'active') return usage
+    const used = await diskUsage(this.#files.upper(id), ctx)
+    const file = this.#files.writable(id)
+    if (!existsSync(file)) return used
+    const inFile = await diskUsage(file, ctx)
+    return { inodes: used.inodes + inFile.inodes, size: used.size + inFile.size }
+  }
+
+  async mounts(ctx: Context, key: string): Promise<readonly Mount[]> {
+    ctx.signal.throwIfAborted()
+    return await Promise.try(() => this.#mounts(this.#active(key)))
+  }
+
+  async prepare(
+    ctx: Context,
+    key: string,
+    parent: string,
+    options: SnapshotOptions = {},
+  ): Promise<readonly Mount[]> {
+    return await this.#create(ctx, { kind: 'active', key, parent, labels: options.labels })
+  }
+
+  async view(
+    ctx: Context,
+    key: string,
+    parent: string,
+    options: SnapshotOptions = {},
+  ): Promise<readonly Mount[]> {
+    return await this.#create(ctx, { kind: 'view', key, parent, labels: options.labels })
+  }
+
+  async commit(
+    ctx: Context,
+    name: string,
+    key: string,
+    options: SnapshotOptions = {},
+  ): Promise<void> {
+    ctx.signal.throwIfAborted()
+    using _alone = await this.#committing.lock(key, ctx)
+    const made: string[] = []
+    try {
+      await this.#store.commit(ctx, { name, key }, options, async (id) => {
+        this.#checkCommit(name, key)
+        made.push(id)
+        await makeImage(ctx, this.#files, id)
+        return await diskUsage(this.#files.layer(id), ctx)
+      })
+    } catch (err) {
+      for (const id of made) await dropImage(this.#files, id)
+      throw err
+    }
+    const id = made.at(-1)
+    if (id === undefined) return
+    await this.#tidy(ctx, id)
+    this.#protect(ctx, id, true)
+  }
+
+  async remove(ctx: Context, key: string): Promise<void> {
+    const { id, info } = this.#store.info(key)
+    ctx.signal.throwIfAborted()
+    if (info.kind === 'committed') this.#protect(ctx, id, false)
+    await this.#store.remove(ctx, key)
+    const garbage = await this.#dirs.retire(id)
+    if (garbage !== undefined) await this.#dirs.remove(ctx, [garbage])
+  }
+
+  async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
+    for (const { info } of this.#store.list(filters)) {
+      ctx.signal.throwIfAborted()
+      yield await Promise.resolve(info)
+    }
+  }
+
+  async cleanup(ctx: Context): Promise<void> {
+    await this.#dirs.cleanup(ctx, this.#store)
+    if (this.#tidied) return
+    this.#tidied = true
+    for (const { id } of this.#store.list(['kind==committed'])) await this.#tidy(ctx, id)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store[Symbol.asyncDispose]()
+  }
+
+  async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
+    ctx.signal.throwIfAborted()
+    const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
+    if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
+    const reserved = this.#store.reserve(options)
+    const { id, parentId } = reserved
+    await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
+      await this.#fill(path, options.kind, parentId)
+    })
+    const snapshot = await this.#store.create(ctx, options, reserved)
+    dir.keep()
+    return this.#mounts(snapshot)
+  }
+
+  /** Makes what belongs into the directory of a new snapshot. Its root is owned like the parent's. */
+  async #fill(
+    path: string,
+    kind: CreateOptions['kind'],
+    parentId: string | undefined,
+  ): Promise<void> {
+    await makeDir(upperDir(path), 0o755)
+    if (kind === 'active') {
+      if (this.#options.writableBytes === 0) await makeDir(workDir(path), 0o711)
+      await writeFile(marker(path), '', { mode: 0o644 })
+    }
+    if (parentId === undefined) return
+    const { uid, gid } = await stat(this.#files.upper(parentId))
+    await lchown(upperDir(path), uid, gid)
+  }
+
+  /** Before an image is made, which may take long and must not touch one that is in use. */
+  #checkCommit(name: string, key: string): void {
+    const words = `failed to commit snapshot ${key}`
+    if (this.#store.info(key).info.kind !== 'active') {
+      const cause = failedPrecondition(`snapshot ${JSON.stringify(key)} is not active`)
+      throw new Error(words, { cause })
+    }
+    if (this.#store.has(name)) {
+      throw new Error(words, { cause: alreadyExists(`committed snapshot ${name}`) })
+    }
+  }
+
+  #active(key: string): Snapshot {
+    try {
+      return this.#store.snapshot(key)
+    } catch (err) {
+      throw new Error('failed to get active mount', { cause: err })
+    }
+  }
+
+  #mounts(snapshot: Snapshot): readonly Mount[] {
+    const { overlayOptions, writableBytes } = this.#options
+    const asked = Number(snapshot.info.labels[maxSizeLabel])
+    const own = writableBytes > 0 && Number.isSafeInteger(asked) && asked > 0
+    return snapshotMounts({
+      snapshot,
+      files: this.#files,
+      overlayOptions,
+      writableBytes: own ? asked : writableBytes,
+    })
+  }
+
+  /** Sets or clears the mark on an image that nobody may change it. It guards against accidents only. */
+  #protect(ctx: Context, id: string, on: boolean): void {
+    if (on && !this.#options.immutable) return
+    const path = this.#files.layer(id)
+    try {
+      setInodeFlag(path, InodeFlag.immutable, on)
+    } catch (err) {
+      if (on) ctx.log.warn('failed to set IMMUTABLE_FL', { path, error: describe(err) })
+    }
+  }
+
+  /** What cannot be removed now is found when the snapshotter is opened again. */
+  async #tidy(ctx: Context, id: string): Promise<void> {
+    try {
+      await dropSources(ctx, this.#files, id)
+    } catch (err) {
+      if (!ctx.signal.aborted) {
+        ctx.log.warn('failed to remove what an image was made from', { id, error: describe(err) })
+      }
+    }
+  }
+}
+
+/** Makes a directory with exactly this mode, whatever the umask. */
+async function makeDir(path: string, mode: number): Promise<void> {
+  await mkdir(path)
+  await chmod(path, mode)
+}

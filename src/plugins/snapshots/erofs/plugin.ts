@@ -1,0 +1,101 @@
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
+import { parseRamSize } from '#lib/go/ram-size.ts'
+import { SkipPlugin, definePlugin } from '#plugin/plugin.ts'
+import { SnapshotPlugin } from '#plugins/types.ts'
+
+import { ErofsSnapshotter } from './erofs.ts'
+import type { VerityMode } from './files.ts'
+
+/** `[plugins."io.containerd.snapshotter.v1.erofs"]` in config.toml. */
+export interface ErofsConfig {
+  /** Where snapshots live; empty for the plugin's own root directory. */
+  readonly rootPath: string
+  /** Added to overlay mounts. */
+  readonly ovlMountOptions: readonly string[]
+  /** Have the kernel check images by fs-verity. */
+  readonly enableFsverity: boolean
+  /** Mark images so that nobody can change or remove them by accident. */
+  readonly setImmutable: boolean
+  /** Size of an ext4 file for what is written to a snapshot; empty or 0 for a directory. */
+  readonly defaultSize: string
+  /** Whether images are checked by dm-verity: `auto` those that can be, `on` all, `off` none. */
+  readonly dmverityMode: string
+  /** Directories of images to use instead of unpacking layers. */
+  readonly layerContentCaches: readonly string[]
+}
+
+const defaults: ErofsConfig = {
+  rootPath: '',
+  ovlMountOptions: [],
+  enableFsverity: false,
+  setImmutable: false,
+  defaultSize: '',
+  dmverityMode: '',
+  layerContentCaches: [],
+}
+
+export const erofsPlugin = definePlugin({
+  type: SnapshotPlugin,
+  id: 'erofs',
+  config: defaults,
+  describe: {
+    rootPath: 'Where snapshots live; empty for the plugin’s own root directory.',
+    ovlMountOptions: 'Added to overlay mounts.',
+    enableFsverity: 'Have the kernel check images by fs-verity; not built yet, refused.',
+    setImmutable: 'Mark images so that nobody can change or remove them by accident.',
+    defaultSize: 'Size of an ext4 file for what is written to a snapshot; empty for a directory.',
+    dmverityMode: 'dm-verity: auto or empty, or off; on is refused, it is not built yet.',
+    layerContentCaches: 'Directories of images to use for layers; not built yet, refused.',
+  },
+
+  async init({ ctx, config, rootDir, meta }) {
+    const verity = verityMode(config.dmverityMode)
+    refuseMissing(config, verity)
+    if (!hasErofs()) throw new SkipPlugin('the kernel has no erofs; try modprobe erofs')
+    if (!isInstalled('mkfs.erofs')) {
+      throw new SkipPlugin('mkfs.erofs is not installed; it is in the package erofs-utils')
+    }
+    const root = config.rootPath || rootDir
+    meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    meta.exports['root'] = root
+    meta.capabilities.push('only-remap-ids')
+    return await ErofsSnapshotter.open(ctx, root, {
+      overlayOptions: config.ovlMountOptions,
+      immutable: config.setImmutable,
+      writableBytes: config.defaultSize === '' ? 0 : parseRamSize(config.defaultSize),
+      verity,
+    })
+  },
+})
+
+function verityMode(text: string): VerityMode {
+  if (text === '') return 'auto'
+  if (text === 'auto' || text === 'on' || text === 'off') return text
+  throw invalidArgument(`dmverity_mode ${JSON.stringify(text)}: must be "auto", "on", or "off"`)
+}
+
+/** What is asked for and would silently not happen. */
+function refuseMissing(config: ErofsConfig, verity: VerityMode): void {
+  if (config.enableFsverity) throw unimplemented('enable_fsverity of the erofs snapshotter')
+  if (verity === 'on') throw unimplemented('dmverity_mode "on" of the erofs snapshotter')
+  if (config.layerContentCaches.length > 0) {
+    throw unimplemented('layer_content_caches of the erofs snapshotter')
+  }
+}
+
+const hasErofs = (): boolean => readFileSync('/proc/filesystems', 'utf8').includes('\terofs\n')
+
+function isInstalled(program: string): boolean {
+  const directories = (process.env['PATH'] ?? '').split(delimiter)
+  return directories.some((dir) => {
+    try {
+      accessSync(join(dir, program), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
