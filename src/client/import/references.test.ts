@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { mediaTypes } from '#client/oci.ts'
+import { mediaTypes } from '#core/images/oci.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 
 import { referenceLabels } from './references.ts'

@@ -4,8 +4,8 @@ import { hasCode } from '#lib/errors/errors.ts'
 import type { RemoteContentStore } from '#proxy/content.ts'
 
 import { childrenOf } from '#client/manifest.ts'
-import { type ManifestEntry, isConfig, isLayer, isManifest } from '#client/oci.ts'
-import { type Platform, runsOn } from '#client/platform.ts'
+import { type ManifestEntry, isConfig, isLayer, isManifest } from '#core/images/oci.ts'
+import { type Platform, runsOn } from '#core/images/platform.ts'
 
 const prefix = 'containerd.io/gc.ref.content.'
 
