@@ -4,9 +4,9 @@ import { type Context, forCleanup } from '#core/context.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 import type { RemoteSnapshotter } from '#proxy/snapshots.ts'
 
-import { chainIds } from './chain-id.ts'
+import { chainIds } from '#core/images/chain-id.ts'
 import type { ResolvedImage } from './manifest.ts'
-import type { ManifestEntry } from './oci.ts'
+import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Session } from './session.ts'
 
 /** One layer to extract: what it is, and where it goes. */
