@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 import { type Context, forCleanup } from '#core/context.ts'
+import type { Mount } from '#core/mount/mount.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 import type { RemoteSnapshotter } from '#proxy/snapshots.ts'
 
@@ -40,7 +41,7 @@ export async function unpack(
       chainId: chain[index] ?? '',
       parent: chain[index - 1] ?? '',
     }
-    if (!(await exists(ctx, sn, layer.chainId))) await extract(ctx, session, sn, layer)
+    await extract(ctx, session, sn, layer)
   }
   const top = chain.at(-1) ?? ''
   const key = `containerd.io/gc.ref.snapshot.${snapshotter}`
@@ -49,13 +50,21 @@ export async function unpack(
   return top
 }
 
-async function exists(ctx: Context, sn: RemoteSnapshotter, name: string): Promise<boolean> {
+/**
+ * Prepares the snapshot of a layer; undefined when it is there. Asked for by this label, it belongs to
+ * the lease from then on: one that was merely seen could be collected before the next one is put on it.
+ */
+async function prepare(
+  ctx: Context,
+  sn: RemoteSnapshotter,
+  { key, chainId, parent }: { key: string; chainId: string; parent: string },
+): Promise<readonly Mount[] | undefined> {
+  const labels = { 'containerd.io/snapshot.ref': chainId }
   try {
-    await sn.stat(ctx, name)
-    return true
+    return await sn.prepare(ctx, key, parent, { labels })
   } catch (err) {
-    if (!hasCode(err, 'not_found')) throw err
-    return false
+    if (!hasCode(err, 'already_exists')) throw err
+    return undefined
   }
 }
 
@@ -68,7 +77,8 @@ async function extract(
   const { blob, diffId, chainId, parent } = layer
   const key = `extract-${uniquePart()} ${chainId}`
   await using undo = new AsyncDisposableStack()
-  const mounts = await sn.prepare(ctx, key, parent)
+  const mounts = await prepare(ctx, sn, { key, chainId, parent })
+  if (!mounts) return
   undo.defer(() => removeQuietly(ctx, sn, key))
 
   const applied = await session.differ.apply(ctx, blob, mounts)
