@@ -30,7 +30,8 @@ export const uncompressedLabel = 'containerd.io/uncompressed'
 /**
  * An annotation of a layer to apply, in a request: what is below it is not there yet, and will be put
  * under it by the commit. A layer that needs it, because it leaves directories out or gives a file of
- * theirs a second name, is answered with `failed_precondition` as soon as that is seen.
+ * theirs a second name, is answered with `failed_precondition` as soon as that is seen. The plugin has
+ * a capability of this name.
  */
 export const aloneAnnotation = 'io.wharf.unpack.alone'
 

@@ -5,7 +5,7 @@ import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin } from '#plugins/types.ts'
 
-import { WalkingDiffer } from './differ.ts'
+import { aloneAnnotation, WalkingDiffer } from './differ.ts'
 import { removeLeftMounts } from './mounted.ts'
 
 /** In `[timeouts]`: how long a stream processor may make nothing. */
@@ -41,6 +41,7 @@ export const walkingPlugin = definePlugin({
   },
   async init({ ctx, config, daemon, deps, meta }) {
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    meta.capabilities.push(aloneAnnotation)
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
     removeLeftMounts(tempDir, (path, err) => {
