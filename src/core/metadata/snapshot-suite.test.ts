@@ -16,7 +16,7 @@ const backends: Record<string, (ctx: Context, root: string) => Promise<Snapshott
 }
 
 for (const [name, openBackend] of Object.entries(backends)) {
-  snapshotterSuite(`${name}-metadata`, newContext, async (ctx, root) => {
+  const open = async (ctx: Context, root: string): Promise<Snapshotter> => {
     const backend = await openBackend(ctx, join(root, name))
     const opened = await testMetadata(ctx, root, { snapshotters: new Map([[name, backend]]) })
     const view = opened.metadata.snapshotters.get(name)
@@ -24,5 +24,6 @@ for (const [name, openBackend] of Object.entries(backends)) {
     return overriding(view, {
       [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
     })
-  })
+  }
+  snapshotterSuite(`${name}-metadata`, newContext, open, { rebase: name === 'overlayfs' })
 }

@@ -5,10 +5,12 @@ import { type TestContext, suite, test } from 'node:test'
 import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { alreadyExists, internal } from '#lib/errors/errors.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { type TestMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { overriding } from '#testing/overriding.ts'
+
+const overlay = { asyncRemove: false, upperdirLabel: false, mountOptions: [] }
 
 interface Given extends TestMetadata {
   readonly ctx: Context
@@ -27,14 +29,14 @@ async function withSnapshots(
   await withMetadata(
     t,
     async (given) => {
-      const sn = given.metadata.snapshotters.get('native')
+      const sn = given.metadata.snapshotters.get('overlayfs')
       assert.ok(sn && backend)
       await body({ ...given, sn, backend })
     },
     async (ctx, root) => {
-      backend = await NativeSnapshotter.open(ctx, join(root, 'native'))
+      backend = await OverlaySnapshotter.open(ctx, join(root, 'overlayfs'), overlay)
       const overridden = overriding(backend, override(backend))
-      return { snapshotters: new Map([['native', overridden]]) }
+      return { snapshotters: new Map([['overlayfs', overridden]]) }
     },
   )
 }
@@ -142,9 +144,9 @@ void suite('snapshots of namespaces', () => {
       const held = async (): Promise<string[]> =>
         (await leases.listResources(ctx, 'l')).map(({ id, type }) => `${type} ${id}`)
       await sn.prepare(leased, 'work', '')
-      assert.deepEqual(await held(), ['snapshots/native work'])
+      assert.deepEqual(await held(), ['snapshots/overlayfs work'])
       await sn.commit(leased, 'base', 'work')
-      assert.deepEqual(await held(), ['snapshots/native base'])
+      assert.deepEqual(await held(), ['snapshots/overlayfs base'])
       await sn.prepare(ctx, 'other', 'base')
       await rejectsWith(
         'already_exists',
@@ -156,9 +158,9 @@ void suite('snapshots of namespaces', () => {
         sn.commit(leased, 'base', 'other'),
         'snapshot "base": already exists',
       )
-      assert.deepEqual(await held(), ['snapshots/native base', 'snapshots/native other'])
+      assert.deepEqual(await held(), ['snapshots/overlayfs base', 'snapshots/overlayfs other'])
       await sn.remove(leased, 'other')
-      assert.deepEqual(await held(), ['snapshots/native base'])
+      assert.deepEqual(await held(), ['snapshots/overlayfs base'])
       const none = { ...ctx, lease: 'none' }
       await rejectsWith('not_found', sn.prepare(none, 'new', ''), 'lease does not exist: not found')
       assert.deepEqual(await names(ctx, sn), ['base'])
@@ -170,7 +172,7 @@ void suite('snapshots of namespaces', () => {
       await rejectsWith(
         'not_found',
         sn.commit(ctx, 'base', 'work'),
-        'can not find snapshotter "native": not found',
+        'can not find snapshotter "overlayfs": not found',
       )
       await rejectsWith(
         'not_found',
@@ -310,7 +312,7 @@ void suite('snapshots that the backend already has', () => {
           'target snapshot "layer": already exists',
         )
         assert.deepEqual(await metadata.leases.listResources(ctx, 'l'), [
-          { id: 'layer', type: 'snapshots/native' },
+          { id: 'layer', type: 'snapshots/overlayfs' },
         ])
         assert.equal(events.filter(({ topic }) => topic === '/snapshot/prepare').length, 1)
         await metadata.collect(ctx)

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
-import { mkdtempDisposable } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
-import type { Mount } from '#core/mount/mount.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
-import { mountAll, unmountRecursive } from '#sys/mount.ts'
+import { layer, mounted, read, write } from '#testing/layers.ts'
 
 type Check = (
   title: string,
@@ -23,8 +20,8 @@ export function checkMounted(check: Check): void {
 
 function checkFiles(check: Check): void {
   check('what is written is seen above, and nowhere else', async ({ ctx, sn }) => {
-    await layer(ctx, sn, { name: 'base', parent: '' }, (dir) => write(dir, { a: '1', b: '1' }))
-    await layer(ctx, sn, { name: 'top', parent: 'base' }, (dir) => {
+    await layer(ctx, sn, { name: 'base' }, (dir) => write(dir, { a: '1', b: '1' }))
+    await layer(ctx, sn, { name: 'top', on: 'base' }, (dir) => {
       assert.deepEqual(read(dir), { a: '1', b: '1' })
       write(dir, { b: '2', c: '2' })
       fs.rmSync(join(dir, 'a'))
@@ -36,8 +33,8 @@ function checkFiles(check: Check): void {
   })
 
   check('a view can be read and not written', async ({ ctx, sn }) => {
-    await layer(ctx, sn, { name: 'base', parent: '' }, (dir) => write(dir, { a: '1' }))
-    await layer(ctx, sn, { name: 'top', parent: 'base' }, (dir) => write(dir, { b: '2' }))
+    await layer(ctx, sn, { name: 'base' }, (dir) => write(dir, { a: '1' }))
+    await layer(ctx, sn, { name: 'top', on: 'base' }, (dir) => write(dir, { b: '2' }))
     for (const [parent, files] of [
       ['', {}],
       ['base', { a: '1' }],
@@ -51,11 +48,11 @@ function checkFiles(check: Check): void {
   })
 
   check('a directory made anew hides what was in it below', async ({ ctx, sn }) => {
-    await layer(ctx, sn, { name: 'base', parent: '' }, (dir) => {
+    await layer(ctx, sn, { name: 'base' }, (dir) => {
       fs.mkdirSync(join(dir, 'sub'))
       write(join(dir, 'sub'), { a: '1' })
     })
-    await layer(ctx, sn, { name: 'top', parent: 'base' }, (dir) => {
+    await layer(ctx, sn, { name: 'top', on: 'base' }, (dir) => {
       fs.rmSync(join(dir, 'sub'), { recursive: true })
       fs.mkdirSync(join(dir, 'sub'))
       write(join(dir, 'sub'), { b: '2' })
@@ -71,7 +68,7 @@ function checkAttributes(check: Check): void {
       const stat = fs.statSync(dir)
       return [stat.uid, stat.gid, stat.mode & 0o777]
     }
-    await layer(ctx, sn, { name: 'base', parent: '' }, (dir) => {
+    await layer(ctx, sn, { name: 'base' }, (dir) => {
       assert.deepEqual(mode(dir), [0, 0, 0o755])
       fs.chownSync(dir, 1234, 4321)
     })
@@ -98,8 +95,8 @@ function checkLayers(check: Check): void {
   check('many layers are one tree', async ({ ctx, sn }) => {
     const count = 30
     for (let at = 0; at < count; at++) {
-      const parent = at === 0 ? '' : `layer-${at - 1}`
-      await layer(ctx, sn, { name: `layer-${at}`, parent }, (dir) =>
+      const on = at === 0 ? '' : `layer-${at - 1}`
+      await layer(ctx, sn, { name: `layer-${at}`, on }, (dir) =>
         write(dir, { last: String(at), [`file-${at}`]: '' }),
       )
     }
@@ -111,32 +108,3 @@ function checkLayers(check: Check): void {
     })
   })
 }
-
-/** Commits a snapshot of what `change` does. */
-async function layer(
-  ctx: Context,
-  sn: Snapshotter,
-  { name, parent }: { readonly name: string; readonly parent: string },
-  change: (dir: string) => void,
-): Promise<void> {
-  await mounted(await sn.prepare(ctx, `work-${name}`, parent), change)
-  await sn.commit(ctx, name, `work-${name}`)
-}
-
-/** Mounts a snapshot for as long as `look` takes. */
-async function mounted(mounts: readonly Mount[], look: (dir: string) => void): Promise<void> {
-  await using dir = await mkdtempDisposable(join(tmpdir(), 'mounted-'))
-  using undo = new DisposableStack()
-  undo.defer(() => unmountRecursive(dir.path))
-  mountAll(mounts, dir.path)
-  look(dir.path)
-}
-
-function write(dir: string, files: Readonly<Record<string, string>>): void {
-  for (const [name, text] of Object.entries(files)) fs.writeFileSync(join(dir, name), text)
-}
-
-const read = (dir: string): Record<string, string> =>
-  Object.fromEntries(
-    fs.readdirSync(dir).map((name) => [name, fs.readFileSync(join(dir, name), 'utf8')]),
-  )

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import { refuseRebase } from '#core/snapshots/rebase/refuse.ts'
 import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
@@ -90,6 +91,7 @@ export class NativeSnapshotter implements Snapshotter {
     options: SnapshotOptions = {},
   ): Promise<void> {
     ctx.signal.throwIfAborted()
+    refuseRebase(this.#store, key, options)
     const measure = async (id: string): Promise<Usage> => await diskUsage(this.#dirs.of(id), ctx)
     await this.#store.commit(ctx, { name, key }, options, measure)
   }

@@ -19,7 +19,9 @@ for (const [name, options] of [
   ['overlay', plain],
   ['overlay-async', { ...plain, asyncRemove: true, upperdirLabel: true }],
 ] as const) {
-  snapshotterSuite(name, newContext, (ctx, root) => OverlaySnapshotter.open(ctx, root, options))
+  snapshotterSuite(name, newContext, (ctx, root) => OverlaySnapshotter.open(ctx, root, options), {
+    rebase: true,
+  })
 }
 
 interface Given extends AsyncDisposable {

@@ -1,7 +1,9 @@
+import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { SnapshotPlugin } from '#plugins/types.ts'
 
 import { OverlaySnapshotter } from './overlay.ts'
+import { inUserNamespace } from './probe.ts'
 
 /** `[plugins."io.containerd.snapshotter.v1.overlayfs"]` in config.toml. */
 export interface OverlayConfig {
@@ -42,6 +44,8 @@ export const overlayPlugin = definePlugin({
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     meta.exports['root'] = root
     if (!config.slowChown) meta.capabilities.push('only-remap-ids')
+    // A layer that is unpacked on its own needs whiteouts, devices only the machine's root can make.
+    if (!inUserNamespace()) meta.capabilities.push(rebaseCapability)
 
     return await OverlaySnapshotter.open(ctx, root, {
       asyncRemove: !config.syncRemove,
