@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { chainIds } from '#client/chain-id.ts'
+import { chainIds } from '#core/images/chain-id.ts'
 import { type LayerFile, writeImage } from '#testing/image.ts'
 
 /** The files of a layer, with what is in them. */

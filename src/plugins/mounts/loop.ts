@@ -1,4 +1,12 @@
-import { closeSync, openSync, readFileSync, readlinkSync, realpathSync, symlinkSync, unlinkSync } from 'node:fs'
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 

@@ -61,8 +61,7 @@ export class ErofsHandler implements MountHandler {
 /** The mount holds on to the devices that are open until it is made. */
 function mountDevices({ source, options, ...mount }: Mount, point: string): Mount {
   using devices = new DisposableStack()
-  const deviceOf = (file: string): string =>
-    devices.use(attachLoop(file, { readOnly: true })).path
+  const deviceOf = (file: string): string => devices.use(attachLoop(file, { readOnly: true })).path
   const used = {
     ...mount,
     source: deviceOf(source),
