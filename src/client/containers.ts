@@ -5,7 +5,7 @@ import { forCleanup } from '#core/context.ts'
 import { Container } from './container.ts'
 import { Image } from './image.ts'
 import { TemporaryLease } from './lease.ts'
-import type { ImageConfig } from './oci.ts'
+import type { ImageConfig } from '#core/images/oci.ts'
 import type { Session } from './session.ts'
 import { type SpecOptions, buildSpec, packSpec } from './spec/build.ts'
 

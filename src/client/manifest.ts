@@ -12,8 +12,8 @@ import {
   parseConfig,
   parseIndex,
   parseManifest,
-} from './oci.ts'
-import { type Platform, runsOn } from './platform.ts'
+} from '#core/images/oci.ts'
+import { type Platform, runsOn } from '#core/images/platform.ts'
 import type { Session } from './session.ts'
 
 /** More than any real index, manifest or config has, in bytes. */

@@ -1,10 +1,11 @@
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 
 import type { Config } from './config/config.ts'
 
 /**
  * Makes the daemon's directories with containerd's modes, and tightens those that are looser: earlier
- * releases made them so. Containers of remapped users must be able to pass through `state`.
+ * releases made them so. One that is tighter stays as it is. Containers of remapped users must be able
+ * to pass through `state`.
  *
  * Source: upstream `CreateTopLevelDirectories`.
  */
@@ -17,9 +18,11 @@ export async function makeDirectories({ root, state, temp }: Config): Promise<vo
 }
 
 async function make(path: string, mode: number): Promise<void> {
-  await mkdir(path, { recursive: true, mode })
+  const isNew = (await mkdir(path, { recursive: true, mode })) !== undefined
+  const found = isNew ? mode : (await stat(path)).mode & 0o7777
   try {
-    await chmod(path, mode)
+    // Of what was just made the umask has taken its part.
+    if (isNew || (found & 0o777 & ~mode) !== 0) await chmod(path, found & mode)
   } catch (err) {
     // In a user namespace the directory may be of somebody else, whose business its mode is.
     if (!(err instanceof Error && 'code' in err && err.code === 'EPERM')) throw err

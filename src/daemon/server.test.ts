@@ -77,6 +77,15 @@ void suite('a daemon in a program', { skip: process.getuid?.() !== 0 }, () => {
     assert.equal((await stat(state)).mode & 0o777, 0o711)
   })
 
+  void test('leaves a state directory as tight as it found it', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
+    const { state } = tableOf(dir.path)
+    await mkdir(state, { mode: 0o700 })
+    await using server = createServer(configure(tableOf(dir.path), builtins), { log: silent })
+    await server.start()
+    assert.equal((await stat(state)).mode & 0o777, 0o700)
+  })
+
   void test('two of them live in one process', async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
     const [a, b] = ['a', 'b'].map((name) =>

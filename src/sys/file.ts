@@ -92,9 +92,13 @@ export function fchownat(dir: Fd, path: string, uid: number, gid: number, flags 
   checked(cFchownat(dir, cString(path), uid, gid, flags), 'fchownat', { path })
 }
 
-/** fchmodat(2): it follows symbolic links, since links have no mode. @throws {SystemError} */
-export function fchmodat(dir: Fd, path: string, mode: number): void {
-  checked(cFchmodat(dir, cString(path), mode, 0), 'fchmodat', { path })
+/**
+ * fchmodat(2): it follows symbolic links, which have no mode; with `AT_SYMLINK_NOFOLLOW` it refuses them.
+ *
+ * @throws {SystemError} `ENOTSUP` for a link.
+ */
+export function fchmodat(dir: Fd, path: string, mode: number, flags = 0): void {
+  checked(cFchmodat(dir, cString(path), mode, flags), 'fchmodat', { path })
 }
 
 const billion = 1_000_000_000n

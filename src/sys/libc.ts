@@ -58,6 +58,28 @@ export function systemCall(number: number, types: readonly string[]): Native {
   }
 }
 
+/** A native function on a thread of its own: what it gives is checked, with the name of the call. */
+export type BackgroundNative = (syscall: string, ...args: Argument[]) => Promise<number>
+
+/**
+ * A function of libc that may take long, run beside the event loop; bound at its first call. Memory
+ * handed to it must not change until then. It rejects with a `SystemError`.
+ */
+export function background(prototype: string): BackgroundNative {
+  let bound: ReturnType<Koffi.LibraryHandle['func']> | undefined
+  return async (syscall, ...args) => {
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    bound ??= libc().func(prototype)
+    // The bridge hands `errno` of the other thread on, for as long as this function runs.
+    bound.async(...args, (err: Error | null, result: number) => {
+      if (err) reject(err)
+      else if (result < 0) reject(systemError(koffi().errno(), syscall))
+      else resolve(result)
+    })
+    return await promise
+  }
+}
+
 /** `result` of a call just made. @throws {SystemError} when it says the call failed. */
 export function checked(result: number, syscall: string, operands?: Operands): number {
   if (result < 0) throw systemError(koffi().errno(), syscall, operands)

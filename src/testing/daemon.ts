@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -117,16 +117,14 @@ class ScratchDaemon implements TestDaemon {
       env: { ...process.env, ...this.#options.env },
     })
     this.#process = child
-    const file = createWriteStream(join(this.dir, 'log'), { flags: 'a' })
     const booted = Promise.withResolvers<void>()
     let tail = ''
     child.stderr.on('data', (chunk: Buffer) => {
-      file.write(chunk)
+      appendFileSync(join(this.dir, 'log'), chunk)
       tail = (tail + chunk.toString()).slice(-4000)
       if (tail.includes('successfully booted')) booted.resolve()
     })
     child.once('exit', (code) => {
-      file.end()
       booted.reject(new Error(`the daemon ended with ${code}:\n${tail}`))
     })
     using _late = setTimeout(() => booted.reject(new Error(`not serving:\n${tail}`)), startMs)

@@ -94,6 +94,9 @@ suite('who may do what', { skip, timeout: 180_000 }, () => {
       await rejectsWith('permission_denied', b.client(Images).list({}), /namespaces = \["a"\]/)
       await rejectsWith('permission_denied', none.client(Images).list({}))
       assert.match((await none.client(Version).version({})).version, /wharf/)
+      // `ctr version` sends the namespace it would use for other things.
+      assert.match((await b.client(Version).version({})).version, /wharf/)
+      assert.ok((await b.client(Introspection).plugins({})).plugins.length > 0)
       const { namespaces } = await a.client(Namespaces).list({})
       assert.deepEqual(
         namespaces.map(({ name }) => name),

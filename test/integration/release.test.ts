@@ -70,7 +70,7 @@ suite('a release', { skip }, () => {
   })
 
   test('finds its Node, and says its version, however it is called', async () => {
-    for (const name of ['wharfd', 'containerd-shim-wharf-v1']) {
+    for (const name of ['wharf', 'wharfd', 'containerd-shim-wharf-v1']) {
       const env = { PATH: '/usr/bin:/bin' }
       const ran = await run(join(release, `bin/${name}.mjs`), ['-v'], { env })
       assert.equal(ran.code, 0, ran.stderr)

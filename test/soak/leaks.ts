@@ -99,7 +99,8 @@ function stateOf(pid: string): string {
   }
 }
 
-const mountsBelow = (dir: string): string[] =>
+/** Where something is mounted below `dir`. */
+export const mountsBelow = (dir: string): string[] =>
   mountInfo()
     .map(({ mountPoint }) => mountPoint)
     .filter((path) => path.startsWith(`${dir}/`))

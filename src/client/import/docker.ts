@@ -5,7 +5,7 @@ import { digestOf } from '#lib/digest/digest.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import type { RemoteContentStore } from '#proxy/content.ts'
 
-import { list, mediaTypes, parseJson, record, text, texts } from '#client/oci.ts'
+import { list, mediaTypes, parseJson, record, text, texts } from '#core/images/oci.ts'
 import type { Ingested, IngestedBlob } from './ingest.ts'
 import { normalizeReference, tagOf } from './reference.ts'
 

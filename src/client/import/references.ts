@@ -4,10 +4,9 @@ import { hasCode } from '#lib/errors/errors.ts'
 import type { RemoteContentStore } from '#proxy/content.ts'
 
 import { childrenOf } from '#client/manifest.ts'
-import { type ManifestEntry, isConfig, isLayer, isManifest } from '#client/oci.ts'
-import { type Platform, runsOn } from '#client/platform.ts'
-
-const prefix = 'containerd.io/gc.ref.content.'
+import type { ManifestEntry } from '#core/images/oci.ts'
+import { type Platform, runsOn } from '#core/images/platform.ts'
+import { referenceLabels } from '#core/images/reference-labels.ts'
 
 /**
  * Labels everything below `root` with what it refers to, so that the collector keeps it all while
@@ -36,26 +35,6 @@ export async function labelReferences(
     await content.update(ctx, { digest: next.digest, labels }, paths)
     queue.push(...children)
   }
-}
-
-/** One label per child: `config`, `m.0`, `l.0`, `l.1`, … by what it is. */
-export function referenceLabels(children: readonly ManifestEntry[]): Record<string, string> {
-  const counts = new Map<string, number>()
-  const labels: Record<string, string> = {}
-  for (const child of children) {
-    const kind = kindOf(child.mediaType)
-    const index = counts.get(kind) ?? 0
-    counts.set(kind, index + 1)
-    const numbered = kind === 'config' && index === 0 ? kind : `${kind}${index}`
-    labels[`${prefix}${numbered}`] = child.digest
-  }
-  return labels
-}
-
-function kindOf(mediaType: string): string {
-  if (isConfig(mediaType)) return 'config'
-  if (isManifest(mediaType)) return 'm.'
-  return isLayer(mediaType) ? 'l.' : ''
 }
 
 async function requireAll(

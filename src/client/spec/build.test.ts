@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { ImageConfig } from '#client/oci.ts'
+import type { ImageConfig } from '#core/images/oci.ts'
 import { codeOf } from '#lib/errors/errors.ts'
 
 import { buildProcess, buildSpec, packSpec } from './build.ts'

@@ -1,5 +1,5 @@
 import { type Any, jsonTypes } from '#core/any/any.ts'
-import type { ImageConfig } from '#client/oci.ts'
+import type { ImageConfig } from '#core/images/oci.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 
 import { defaultEnv, defaultSpec } from './defaults.ts'

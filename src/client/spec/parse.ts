@@ -1,5 +1,5 @@
 import type { Any } from '#core/any/any.ts'
-import { parseObject, record } from '#client/oci.ts'
+import { parseObject, record } from '#core/images/oci.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 
 import type { Process } from './types.ts'

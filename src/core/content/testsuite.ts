@@ -153,17 +153,38 @@ function checkWriting(check: Check): void {
     assert.equal((await readBlob(ctx, store, digest, 0)).length, 0)
   })
 
-  check('the digest of a blob may be of another algorithm', async ({ ctx, store }) => {
-    const digest = digestOf(hello, 'sha512')
-    await writeBlob(ctx, store, [hello], { ref: 'a', digest })
-    assert.equal((await store.info(ctx, digest)).size, hello.length)
-    const late = digestOf(bye, 'sha512')
-    await using writer = await store.writer(ctx, { ref: 'b' })
-    await writer.write(ctx, bye)
-    assert.equal(writer.digest(), digestOf(bye))
-    await writer.commit(ctx, { expected: late })
-    assert.deepEqual(Buffer.from(await readBlob(ctx, store, late, 100)), bye)
-  })
+  for (const algorithm of ['sha384', 'sha512'] as const) {
+    check(`the digest of a blob may be ${algorithm}`, async ({ ctx, store, reopen }) => {
+      const digest = digestOf(hello, algorithm)
+      await writeBlob(ctx, store, [hello], { ref: 'a', digest })
+      assert.equal((await store.info(ctx, digest)).size, hello.length)
+      await rejectsWith('already_exists', store.writer(ctx, { ref: 'again', expected: digest }))
+
+      const late = digestOf(bye, algorithm)
+      {
+        await using writer = await store.writer(ctx, { ref: 'b' })
+        await writer.write(ctx, bye)
+        assert.equal(writer.digest(), digestOf(bye))
+        await writer.commit(ctx, { expected: late })
+      }
+      const whole = digestOf(Buffer.concat([hello, bye]), algorithm)
+      {
+        await using writer = await store.writer(ctx, { ref: 'c', expected: whole })
+        await writer.write(ctx, hello)
+      }
+      const again = await reopen()
+      await using writer = await again.writer(ctx, { ref: 'c', expected: whole })
+      assert.equal(writer.status().offset, hello.length)
+      await writer.write(ctx, bye)
+      await writer.commit(ctx, { expected: whole })
+
+      assert.deepEqual(Buffer.from(await readBlob(ctx, again, late, 100)), bye)
+      const found = await Array.fromAsync(again.list(ctx), (info) => info.digest)
+      assert.deepEqual(found.toSorted(), [digest, late, whole].toSorted())
+      await again.delete(ctx, late)
+      await rejectsWith('not_found', again.info(ctx, late))
+    })
+  }
 
   check('a wrong digest is not committed, and the upload stays', async ({ ctx, store }) => {
     await using writer = await store.writer(ctx, { ref: 'up' })
@@ -176,6 +197,37 @@ function checkWriting(check: Check): void {
     await using again = await openWriter(ctx, store, { ref: 'up' })
     assert.equal(again.digest(), digestOf(hello))
     await again.commit(ctx, { expected: digestOf(hello) })
+  })
+
+  check('a commit that fails frees the name, and the next one can succeed', async (given) => {
+    const { ctx, store } = given
+    const known = await put(ctx, store, hello)
+    const more = Buffer.concat([hello, bye])
+    const reopenUpload = async () => await openWriter(ctx, store, { ref: 'up' })
+    for (const expected of [known, '']) {
+      await using writer = await reopenUpload()
+      await writer.write(ctx, hello)
+      await rejectsWith('unavailable', store.writer(ctx, { ref: 'up' }))
+      await rejectsWith('already_exists', writer.commit(ctx, { size: hello.length, expected }))
+    }
+    {
+      await using writer = await reopenUpload()
+      await writer.write(ctx, more)
+      const wrong = writer.commit(ctx, { size: more.length, expected: missing })
+      await rejectsWith('failed_precondition', wrong)
+    }
+    {
+      await using writer = await reopenUpload()
+      assert.equal(writer.status().offset, more.length)
+      await rejectsWith('failed_precondition', writer.commit(ctx, { size: hello.length }))
+    }
+    {
+      await using writer = await reopenUpload()
+      await writer.commit(ctx, { size: more.length })
+    }
+    assert.equal((await store.info(ctx, digestOf(more))).size, more.length)
+    await using writer = await reopenUpload()
+    assert.equal(writer.status().offset, 0)
   })
 
   check('a wrong size is not committed', async ({ ctx, store }) => {
@@ -322,6 +374,34 @@ function checkResuming(check: Check): void {
     await writer.commit(ctx, { size: whole.length, expected: digestOf(whole) })
     assert.deepEqual(Buffer.from(await readBlob(ctx, again, digestOf(whole), 100)), whole)
   })
+
+  for (const size of [500, 50_000]) {
+    check(`any part of ${size} bytes can be gone on with`, async ({ ctx, store }) => {
+      for (const part of [0, 0.1, 0.5, 0.9, 1]) {
+        const bytes = randomBytes(size)
+        const [digest, cut] = [digestOf(bytes), size * part]
+        const options = { ref: `part-${part}`, total: size, expected: digest }
+        {
+          await using writer = await openWriter(ctx, store, options)
+          await writer.write(ctx, bytes.subarray(0, cut))
+        }
+        await using writer = await openWriter(ctx, store, options)
+        assert.equal(writer.status().offset, cut)
+        if (part === 0.5) await writer.truncate(ctx, 0)
+        const from = writer.status().offset
+        for (let at = from; at < size; at += 1024) {
+          await writer.write(ctx, bytes.subarray(at, Math.min(size, at + 1024)))
+        }
+        const before = Date.now()
+        await writer.commit(ctx, { size, expected: digest })
+        const info = await store.info(ctx, digest)
+        assert.equal(info.size, size)
+        for (const time of [info.createdAt, info.updatedAt]) {
+          assert.ok(time.getTime() >= before - 1000 && time.getTime() <= Date.now() + 1000)
+        }
+      }
+    })
+  }
 
   check('who writes from the start again skips what is there', async ({ ctx, store }) => {
     {

@@ -103,7 +103,8 @@ function leaseBucket(tx: Bucket, ns: string, id: string): Bucket {
   return lease
 }
 
-function resourcesOf(lease: ReadBucket): Resource[] {
+/** What a lease lists. */
+export function resourcesOf(lease: ReadBucket): Resource[] {
   const resources: Resource[] = []
   for (const type of flatTypes) {
     for (const id of keys(lease.bucket(type))) resources.push({ id, type })

@@ -81,6 +81,29 @@ void suite('config explain', () => {
     assert.ok(found.every((key) => key.key.startsWith(gc)))
   })
 
+  void test('a section that version 4 has no more is all of its keys, where they are now', () => {
+    const keysOf = (text: string) => explain(text, config).map(({ key }) => key)
+    const grpc = keysOf('grpc')
+    assert.ok(grpc.includes('plugins."io.containerd.server.v1.grpc".gid'))
+    assert.ok(grpc.includes('plugins."io.containerd.server.v1.grpc-tcp".tls_ca'))
+    assert.deepEqual(keysOf('audit'), [
+      'plugins."io.wharf.audit.v1.log".level',
+      'plugins."io.wharf.audit.v1.log".path',
+    ])
+    assert.deepEqual(keysOf('debug').slice(2), [
+      'debug.log_trace_id',
+      'plugins."io.containerd.server.v1.debug".address',
+      'plugins."io.containerd.server.v1.debug".uid',
+      'plugins."io.containerd.server.v1.debug".gid',
+    ])
+  })
+
+  void test('the defaults of a stream processor are its own', () => {
+    const decoder = 'stream_processors."io.containerd.ocicrypt.decoder.v1.tar"'
+    assert.equal(only(`${decoder}.path`).default, 'ctd-decoder')
+    assert.equal(only('stream_processors.mine.path').default, '')
+  })
+
   void test('what can be applied at once is told from what waits', () => {
     assert.equal(only('debug.level').change, 'applied on SIGHUP')
     assert.equal(only(`${gc}.pause_threshold`).change, 'applied on SIGHUP')

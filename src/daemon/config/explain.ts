@@ -9,11 +9,20 @@ import type { Plugin } from '#plugin/plugin.ts'
 import { defaultTimeouts } from '#plugin/settings.ts'
 
 import type { Config } from './config.ts'
-import { meanings, processorDefaults, proxyDefaults, settings, timeoutMeanings } from './default.ts'
+import {
+  defaultProcessors,
+  meanings,
+  processorDefaults,
+  proxyDefaults,
+  settings,
+  timeoutMeanings,
+} from './default.ts'
 import { effectiveTable } from './effective.ts'
 import { knownPlugins } from './known.ts'
 import { isLive } from './live.ts'
 import { locateKey } from './locate-key.ts'
+import { legacyKeys } from './migrate-servers.ts'
+import { auditUri } from './own-tables.ts'
 
 /** What there is to say of one key. */
 export interface Explanation {
@@ -36,12 +45,18 @@ export function explain(text: string, config: Config): Explanation[] {
   const plugins = config.available
   const schema = schemaOf(config, plugins)
   const uris = Object.keys(isTable(schema['plugins']) ? schema['plugins'] : {})
-  const path = locateKey(text, uris)
-  const found = schemaAt(schema, path)
-  if (found === undefined) throw noSuchKey(text, path, schema)
-  const isSection = isTable(found) && Object.keys(found).length > 0
-  const keys = isSection ? leavesOf(found, path) : [path]
+  const path = text === 'audit' ? ['plugins', auditUri] : locateKey(text, uris)
+  const moved = (legacyKeys[text] ?? []).map((key) => locateKey(`${text}.${key}`, uris))
+  const keys = [...keysAt(schema, path), ...moved]
+  if (keys.length === 0) throw noSuchKey(text, path, schema)
   return keys.map((key) => explainKey(key, schema, config, plugins))
+}
+
+/** `path`, if there is such a key, or every key of that section. */
+function keysAt(schema: Table, path: KeyPath): KeyPath[] {
+  const found = schemaAt(schema, path)
+  if (found === undefined) return []
+  return isTable(found) && Object.keys(found).length > 0 ? leavesOf(found, path) : [path]
 }
 
 /** An explanation as lines of text. */
@@ -83,10 +98,11 @@ function schemaOf(config: Config, plugins: readonly Plugin[]): Table {
     name,
     formatDuration(defaultTimeouts[name] ?? 0),
   ])
+  const processors = Object.fromEntries(defaultProcessors.map(({ id, ...rest }) => [id, rest]))
   return {
     ...encodeTable(settings),
     timeouts: Object.fromEntries(timeouts),
-    stream_processors: { '*': processorDefaults },
+    stream_processors: { '*': processorDefaults, ...processors },
     proxy_plugins: { '*': proxyDefaults },
     plugins: { ...knownPlugins, ...Object.fromEntries(built) },
   }

@@ -1,7 +1,7 @@
-import { glob } from 'node:fs/promises'
 import { dirname, isAbsolute, join, normalize } from 'node:path'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
+import { glob } from '#lib/go/glob.ts'
 
 import { type Document, readDocument } from './parse.ts'
 
@@ -42,16 +42,18 @@ async function importsOf({ path, tree }: Document): Promise<string[]> {
   }
   const patterns = value.map((item) => absolute(item, path))
   tree.set('imports', { ...leaf, value: patterns })
-  const found = await Promise.all(patterns.map(resolve))
-  return found.flat()
+  try {
+    const found = await Promise.all(patterns.map(resolve))
+    return found.flat()
+  } catch (err) {
+    throw new Error(`config file "${path}": imports`, { cause: err })
+  }
 }
 
 /** Relative paths are relative to the file that has them. */
 const absolute = (path: string, file: string): string =>
   isAbsolute(path) ? normalize(path) : join(dirname(file), path)
 
-/** Files that match, in the order of their names. */
-async function resolve(pattern: string): Promise<string[]> {
-  if (!pattern.includes('*')) return [pattern]
-  return (await Array.fromAsync(glob(pattern))).toSorted()
-}
+/** Files that match; without an asterisk a path is a path, whatever else is in it. */
+const resolve = async (pattern: string): Promise<string[]> =>
+  pattern.includes('*') ? await glob(pattern) : [pattern]

@@ -67,9 +67,17 @@ sync_remove = true`,
     const { applied, restart } = compareConfigs(
       running,
       parse(
-        `[plugins."${gc}"]\npause_threshold = 0.1\n[timeouts]\na = "1s"\n[debug]\nlevel = "info"\n[plugins."io.containerd.snapshotter.v1.devmapper"]\npool_name = "p"`,
+        `[plugins."${gc}"]\npause_threshold = 0.1\n[timeouts]\na = "1s"\n[debug]\nlevel = "info"\n[plugins."io.containerd.snapshotter.v1.devmapper"]\npool_name = "p"\n[plugins."${overlay}"]\nsink_remove = true`,
       ),
     )
     assert.deepEqual([applied, restart], [[], []])
+  })
+
+  void test('has read its imports', () => {
+    const text = `[plugins."${gc}"]\npause_threshold = 0.1\n[timeouts]\na = "1s"\n[debug]\nlevel = "info"`
+    const read = parse(`imports = ["/none"]\nstrict = true\n${text}`)
+    const { applied, restart, running: next } = compareConfigs(running, read)
+    assert.deepEqual([applied.toSorted(), restart], [['imports', 'strict'], []])
+    assert.deepEqual(compareConfigs(next, read).applied, [])
   })
 })

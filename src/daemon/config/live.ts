@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 
-import { isTable, type Table, toSnake } from '#lib/toml/decode.ts'
+import { encodeTable, isTable, type Table, toSnake } from '#lib/toml/decode.ts'
 import { formatKey, type KeyPath } from '#lib/toml/key.ts'
 import type { Plugin } from '#plugin/plugin.ts'
 
@@ -21,7 +21,8 @@ export interface Changes {
 
 /** Tables above the plugins that are applied at once, whole. */
 const liveTables = new Set(['timeouts', 'stream_processors'])
-const liveKeys = new Set(['debug.level', 'debug.format'])
+/** Also what is over once the files have been read. */
+const liveKeys = new Set(['debug.level', 'debug.format', 'imports', 'strict'])
 
 /** Whether a change of `path` is applied without a restart. */
 export function isLive(path: KeyPath, plugins: readonly Plugin[]): boolean {
@@ -51,7 +52,12 @@ function changedKeys(running: Config, read: Config): KeyPath[] {
   return [...keys]
     .filter(([id]) => !isDeepStrictEqual(before.get(id)?.value, after.get(id)?.value))
     .map(([, path]) => path)
-    .filter(([table, uri = '']) => table !== 'plugins' || running.plugins.has(uri))
+    .filter((path) => isSetting(path, running))
+}
+
+/** Whether anything reads the key; others change nothing, at a restart either. */
+function isSetting([table, uri = '', key = '']: KeyPath, { plugins }: Config): boolean {
+  return table !== 'plugins' || key in encodeTable(plugins.get(uri) ?? {})
 }
 
 interface Flat {
@@ -95,6 +101,8 @@ function changedSections(
 
 const advance = (running: Config, read: Config, sections: ReadonlyMap<string, object>): Config => ({
   ...running,
+  imports: read.imports,
+  strict: read.strict,
   debug: { ...running.debug, level: read.debug.level, format: read.debug.format },
   timeouts: read.timeouts,
   streamProcessors: read.streamProcessors,

@@ -77,6 +77,16 @@ void suite('imports', () => {
     assert.equal((await load({ 'config.toml': 'imports = ["none/*.toml"]' })).files.length, 1)
   })
 
+  void test('are found as containerd finds them, hidden files too', async () => {
+    const files = { 'd/.h.toml': 'version = 2\noom_score = 7', 'd/e/f.toml': 'root =' }
+    const config = await load({ 'config.toml': 'version = 2\nimports = ["d/*.toml"]', ...files })
+    assert.equal(config.oomScore, 7)
+    await assert.rejects(load({ 'config.toml': 'version = 2\nimports = ["d/[*"]' }), (err) => {
+      assert.match(describe(err), /config\.toml": imports: .*d\/\[\*: syntax error in pattern/)
+      return true
+    })
+  })
+
   void test('are not read from conf.d unless a file says so', async () => {
     const config = await load({ 'config.toml': 'version = 2', 'conf.d/a.toml': 'root = "/a"' })
     assert.equal(config.root, '/var/lib/containerd')
@@ -231,6 +241,19 @@ void suite('a mistake', () => {
       )
     })
   }
+
+  void test('in the syntax is told once, on one line', () => {
+    assert.throws(
+      () => parse('root =='),
+      (err) => {
+        assert.equal(
+          describe(err),
+          'config file "config.toml", line 1, column 7: invalid value: invalid argument',
+        )
+        return true
+      },
+    )
+  })
 
   void test('keys of containerd that do nothing here are no mistake, and are known', () => {
     const config = parse(

@@ -1,5 +1,8 @@
 import type { Branch } from './tree.ts'
 
+/** The plugin that `[audit]` is the section of. */
+export const auditUri = 'io.wharf.audit.v1.log'
+
 /**
  * Tables of wharf's own, which are written above the plugins and read by one: `[audit]` and
  * `[[listeners]]`. What the section of the plugin says itself wins.
@@ -7,7 +10,7 @@ import type { Branch } from './tree.ts'
 export function ownTablesToPlugins(tree: Branch): void {
   const audit = tree.branch('audit')
   if (audit) {
-    const section = tree.ensure('plugins').ensure('io.wharf.audit.v1.log')
+    const section = tree.ensure('plugins').ensure(auditUri)
     for (const [key, node] of audit.entries) if (!section.get(key)) section.set(key, node)
     tree.take('audit')
   }

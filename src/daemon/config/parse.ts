@@ -51,6 +51,7 @@ function parseToml(text: string, path: string): Table {
     const reason =
       err.message.split('\n')[0]?.replace('Invalid TOML document: ', '') ?? 'bad syntax'
     const where = `config file "${path}", line ${err.line}, column ${err.column}`
-    throw invalidArgument(`${where}: ${reason}`, { cause: err })
+    // The parser's own message has the same reason again, above a drawing of several lines.
+    throw invalidArgument(`${where}: ${reason}`)
   }
 }

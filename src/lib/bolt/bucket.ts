@@ -3,12 +3,12 @@ import { alreadyExists, invalidArgument, notFound } from '#lib/errors/errors.ts'
 import { asBuffer, ownBytes } from './bytes.ts'
 import type { Bucket, Entry, Key, ReadBucket } from './database.ts'
 import { type Item, LeafNode, type Tree } from './node.ts'
+import { maxKeySize } from './page.ts'
 import type { Pager } from './pager.ts'
 import type { Transaction } from './transaction.ts'
 import { Cursor, find, leafOf, treeAt, treeOf } from './tree.ts'
 
-/** bbolt's limits, in bytes. */
-const maxKeySize = 32768
+/** bbolt's limit, in bytes. */
 const maxValueSize = 2 ** 31 - 2
 
 const none = Buffer.alloc(0)

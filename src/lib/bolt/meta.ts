@@ -35,13 +35,35 @@ export const metaSize: number = pageHeaderSize + size
 
 /** The meta of the page in `page`; undefined when it is not valid. */
 export function decodeMeta(page: Buffer): Meta | undefined {
-  if (page.length < metaSize) return undefined
-  const buf = page.subarray(pageHeaderSize, metaSize)
-  if (buf.readUInt32LE(0) !== magic || buf.readUInt32LE(4) !== version) return undefined
-  if (buf.readBigUInt64LE(56) !== fnv1a(buf.subarray(0, 56))) return undefined
+  const meta = readMetaPage(page)
+  return typeof meta === 'string' ? undefined : meta
+}
 
+/**
+ * The meta of the page in `page`, or why it is not valid. `expectedId`, when given, is the id that
+ * its page has, which readers do not look at.
+ */
+export function readMetaPage(page: Buffer, expectedId?: number): Meta | string {
+  if (page.length < metaSize) return 'is cut short'
+  const buf = page.subarray(pageHeaderSize, metaSize)
+  if (buf.readUInt32LE(0) !== magic) {
+    return page.every((byte) => byte === 0) ? 'is all zero' : 'is no meta page'
+  }
+  if (buf.readUInt32LE(4) !== version) return `is of version ${buf.readUInt32LE(4)}, not ${version}`
+  if (buf.readBigUInt64LE(56) !== fnv1a(buf.subarray(0, 56))) return 'does not match its checksum'
+  const meta = metaFields(buf)
+  if (Number.isNaN(meta.root + meta.freelist + meta.highWater + meta.txid)) {
+    return 'has numbers that are too large'
+  }
+  if (expectedId === undefined) return meta
+  if (readUint64(page, 0) !== expectedId) return `has the id ${readUint64(page, 0)} in it`
+  return page.readUInt16LE(8) === metaFlag ? meta : 'is not marked as a meta page'
+}
+
+/** What the bytes of a meta say, whether they are valid or not. */
+export function metaFields(buf: Buffer): Meta {
   const none = buf.readBigUInt64LE(32) === noFreelistId
-  const meta: Meta = {
+  return {
     pageSize: buf.readUInt32LE(8),
     root: readUint64(buf, 16),
     sequence: buf.readBigUInt64LE(24),
@@ -49,7 +71,6 @@ export function decodeMeta(page: Buffer): Meta | undefined {
     highWater: readUint64(buf, 40),
     txid: readUint64(buf, 48),
   }
-  return Number.isNaN(meta.root + meta.freelist + meta.highWater + meta.txid) ? undefined : meta
 }
 
 /** The whole page for `meta`; it belongs at page `meta.txid % 2`. */

@@ -5,13 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { CodedError } from '#lib/errors/errors.ts'
 
 import { BoltDatabase } from './bolt.ts'
+import { create } from './create.ts'
 import type { Database, OpenOptions } from './database.ts'
 import { type BoltFile, FdFile } from './file.ts'
-import { create, readMeta, Store } from './store.ts'
+import { readMeta } from './metas.ts'
+import { Store } from './store.ts'
 
-/** Bytes of pages kept in memory when the options do not say. */
 /** Long enough for a burst to share a flush, short enough for the event loop. */
 const defaultGatherMs = 2
+
+/** Bytes of pages kept in memory when the options do not say. */
 const defaultCacheBytes = 64 * 1024 * 1024
 
 const lockPoll = 50

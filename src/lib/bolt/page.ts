@@ -21,6 +21,9 @@ export const pageHeaderSize = 16
 export const elementSize = 16
 export const bucketHeaderSize = 16
 
+/** bbolt's limit, in bytes. */
+export const maxKeySize = 32768
+
 export const branchFlag = 0x01
 export const leafFlag = 0x02
 export const metaFlag = 0x04

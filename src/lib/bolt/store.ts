@@ -1,9 +1,7 @@
-import { dataLoss } from '#lib/errors/errors.ts'
-
 import type { BoltFile } from './file.ts'
 import { type Freed, type Freelist, listPages, loadFreelist } from './freelist.ts'
-import { decodeMeta, encodeMeta, type Meta, noFreelist } from './meta.ts'
-import { encodeLeaf, type Page } from './page.ts'
+import { encodeMeta, type Meta, noFreelist } from './meta.ts'
+import type { Page } from './page.ts'
 import { Pager } from './pager.ts'
 import { spill } from './spill.ts'
 import { Transaction } from './transaction.ts'
@@ -175,59 +173,4 @@ export class Store {
   async #sync(alone: boolean): Promise<void> {
     if (!this.#noSync) await this.#file.sync(alone)
   }
-}
-
-/**
- * The newest valid meta of `file`; undefined when there is none.
- *
- * When page 0 is not valid the page size is unknown, and page 1 is searched where it would be.
- */
-export function readMeta(file: BoltFile): Meta | undefined {
-  const first = metaAt(file, 0)
-  if (first !== undefined) {
-    const second = metaAt(file, first.pageSize)
-    return second !== undefined && second.txid > first.txid ? second : first
-  }
-  for (let pageSize = 1024; pageSize <= 16 * 1024 * 1024; pageSize *= 2) {
-    const second = metaAt(file, pageSize)
-    if (second?.pageSize === pageSize) return second
-  }
-  return undefined
-}
-
-function metaAt(file: BoltFile, position: number): Meta | undefined {
-  const buf = Buffer.alloc(128)
-  return decodeMeta(buf.subarray(0, file.read(buf, position)))
-}
-
-/** The page size of files made here; the file says it, so any system reads them. */
-const newPageSize = 4096
-
-/** Where an unfinished creation ends. */
-const newPages = 4
-
-/**
- * Writes an empty database: its empty root, and when that is durable, both metas.
- *
- * @throws `data_loss` when the file holds something else than an unfinished creation.
- */
-export async function create(file: BoltFile, sync: boolean): Promise<void> {
-  const { rootPage, metas } = emptyDatabase()
-  const metaPages = Buffer.alloc(2 * newPageSize)
-  file.read(metaPages, 0)
-  if (file.size() > newPages * newPageSize || metaPages.some((byte) => byte !== 0)) {
-    throw dataLoss(`database ${JSON.stringify(file.path)}: neither meta page is valid`)
-  }
-  await file.truncate(newPages * newPageSize)
-  await file.write(rootPage, 2 * newPageSize)
-  if (sync) await file.sync(false)
-  for (const [i, meta] of metas.entries()) await file.write(meta, i * newPageSize)
-  if (sync) await file.sync(false)
-}
-
-function emptyDatabase(): { rootPage: Buffer; metas: Buffer[] } {
-  const rootPage = Buffer.alloc(newPageSize)
-  encodeLeaf(rootPage, 2, 1, [])
-  const meta = { pageSize: newPageSize, root: 2, sequence: 0n, freelist: noFreelist, highWater: 3 }
-  return { rootPage, metas: [0, 1].map((txid) => encodeMeta({ ...meta, txid })) }
 }

@@ -56,7 +56,5 @@ function isGrpc(type: string): boolean {
 function unknownMethod(dispatcher: Dispatcher, path: string): string {
   const slash = path.lastIndexOf('/')
   if (!path.startsWith('/') || slash <= 0) return `malformed method name: "${path}"`
-  const [service, method] = [path.slice(1, slash), path.slice(slash + 1)]
-  if (!dispatcher.hasService(service)) return `unknown service ${service}`
-  return `unknown method ${method} for service ${service}`
+  return dispatcher.unknown(path.slice(1, slash), path.slice(slash + 1))
 }

@@ -31,8 +31,8 @@ export interface Endpoint {
 export interface Dispatcher {
   /** The method at `path`, which is `/package.Service/Method`, if it is implemented. */
   find(path: string): Endpoint | undefined
-  /** Whether the service is known, whatever its methods. */
-  hasService(typeName: string): boolean
+  /** What a call of `method` is told when it cannot be found, in grpc-go's words. */
+  unknown(service: string, method: string): string
   /**
    * Runs a unary call, with no detour through async iterables, nor through promises if the method
    * answers without: most calls are unary.
@@ -80,8 +80,10 @@ class ServiceDispatcher<C> implements Dispatcher {
     return this.#endpoints.get(path)
   }
 
-  hasService(typeName: string): boolean {
-    return this.#services.has(typeName)
+  unknown(service: string, method: string): string {
+    if (this.#services.has(service)) return `unknown method ${method} for service ${service}`
+    const why = this.#options.whyAbsent?.(service)
+    return `unknown service ${service}${why === undefined ? '' : `: ${why}`}`
   }
 
   unary(endpoint: Endpoint, call: Call, request: Uint8Array): Uint8Array | Promise<Uint8Array> {

@@ -87,6 +87,8 @@ export interface ServerOptions<C> {
   readonly services: readonly RegisteredService<C>[]
   /** Makes the context that methods receive. May throw a CodedError to refuse the call. */
   readonly context: (call: Call) => C
+  /** Why a service that a client may expect is not there, to end the answer of its calls with. */
+  readonly whyAbsent?: (service: string) => string | undefined
   /** Outermost first. */
   readonly interceptors?: readonly Interceptor<C>[]
   /** Bytes of one received message; larger ones are refused with `resource_exhausted`. */

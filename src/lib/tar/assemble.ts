@@ -1,6 +1,6 @@
 import { type Entry, type EntryType, TarError } from './entry.ts'
 import { type RawHeader, numberAt } from './header.ts'
-import { type PaxRecords, paxNumber, paxText, paxTime, paxXattrs } from './pax.ts'
+import { type PaxRecords, paxInteger, paxNumber, paxText, paxTime, paxXattrs } from './pax.ts'
 
 /** What came before a header and extends it. */
 export interface Extensions {
@@ -43,8 +43,8 @@ export function assemble(header: RawHeader, block: Uint8Array, extensions: Exten
     name,
     linkName: extensions.longLink ?? text('linkpath', header.linkName),
     mode: header.mode & 0o7777,
-    uid: number('uid', header.uid),
-    gid: number('gid', header.gid),
+    uid: given(values, 'uid', paxInteger) ?? header.uid,
+    gid: given(values, 'gid', paxInteger) ?? header.gid,
     userName: text('uname', header.userName),
     groupName: text('gname', header.groupName),
     size: type === 'file' ? stored : 0,

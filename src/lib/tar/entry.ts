@@ -19,6 +19,7 @@ export interface Entry {
   readonly linkName: string
   /** The lower twelve bits of the mode. */
   readonly mode: number
+  /** Ids as written there: GNU's form and pax can say any, also ones below zero. */
   readonly uid: number
   readonly gid: number
   readonly userName: string

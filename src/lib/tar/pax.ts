@@ -58,6 +58,13 @@ export function paxNumber(value: Uint8Array): number {
   return number
 }
 
+/** A value that is a whole number, perhaps below zero. @throws {TarError} */
+export function paxInteger(value: Uint8Array): number {
+  const negative = value[0] === 0x2d
+  const number = paxNumber(negative ? value.subarray(1) : value)
+  return negative ? 0 - number : number
+}
+
 /** A value that is text. @throws {TarError} when it has a NUL. */
 export function paxText(value: Uint8Array): string {
   if (value.includes(0)) throw invalid()

@@ -22,21 +22,14 @@ export const endOfArchive: Uint8Array = new Uint8Array(2 * blockSize)
 /** How many zeros fill content of `size` bytes up to whole blocks. */
 export const paddingOf = (size: number): number => (blockSize - (size % blockSize)) % blockSize
 
-export interface EncodeOptions {
-  /**
-   * Split a name above 100 bytes at a slash, as ustar can. Go's writer does so unless it is told to
-   * use pax, in which a record holds the name.
-   */
-  readonly splitName?: boolean
-}
-
 /**
- * The header blocks of an entry: ustar, with a pax header before it for what does not fit there. The
- * bytes are those of Go's `archive/tar` in its pax format, so that layers made from the same files
- * have the same digest as containerd's.
+ * The header blocks of an entry: ustar, with a pax header before it for what does not fit there. A name
+ * above 100 bytes is split at a slash, as ustar can, unless there is a pax header anyway. The bytes are
+ * those of Go's `archive/tar` in its pax format, so that layers made from the same files have the same
+ * digest as containerd's.
  */
-export function encodeHeader(entry: EntryToWrite, options: EncodeOptions = {}): Uint8Array {
-  const split = options.splitName ? splitName(entry.name) : undefined
+export function encodeHeader(entry: EntryToWrite): Uint8Array {
+  const split = splitName(entry.name)
   const records = paxRecords(split ? { ...entry, name: split.name } : entry)
   if (records.length > 0)
     return Buffer.concat([paxBlocks(entry.name, paxRecords(entry)), ustarBlock(entry, '')])

@@ -118,10 +118,7 @@ export class ServerConnection {
     const { dispatcher } = this.#host
     const endpoint = dispatcher.find(`/${service}/${method}`)
     if (endpoint) return endpoint
-    const what = dispatcher.hasService(service)
-      ? `unknown method ${method} for service ${service}`
-      : `unknown service ${service}`
-    throw new CodedError('unimplemented', what)
+    throw new CodedError('unimplemented', dispatcher.unknown(service, method))
   }
 
   #start(frame: Frame, request: Request, endpoint: Endpoint): void {

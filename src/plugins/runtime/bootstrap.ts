@@ -73,6 +73,11 @@ export function writeEndpoint(bundlePath: string, { version, address, protocol }
   renameSync(`${path}.tmp`, path)
 }
 
+/** Keeps it for a containerd before 2.0 too, which the built-in host serves like any other. */
+export function writeLegacyAddress(bundlePath: string, { address }: Endpoint): void {
+  writeFileSync(join(bundlePath, 'address'), address, { mode: 0o600 })
+}
+
 /** How to reach the shim of a bundle; of old ones, which left an `address` file, too. */
 export function readEndpoint(bundlePath: string): Endpoint {
   const path = join(bundlePath, 'bootstrap.json')

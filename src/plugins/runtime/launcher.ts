@@ -5,7 +5,13 @@ import type { Any } from '#core/any/any.ts'
 import type { Context, Logger } from '#core/context.ts'
 import { isErrno } from '#sys/errno.ts'
 
-import { type Endpoint, guessEndpoint, readEndpoint, writeEndpoint } from './bootstrap.ts'
+import {
+  type Endpoint,
+  guessEndpoint,
+  readEndpoint,
+  writeEndpoint,
+  writeLegacyAddress,
+} from './bootstrap.ts'
 import type { Bundle } from './bundle.ts'
 import { Connections } from './connections.ts'
 import { Hosts, type Started } from './hosts.ts'
@@ -59,6 +65,7 @@ export class Launcher implements AsyncDisposable {
     }
     const shim = await this.#connect(ctx, bundle, program, start)
     writeEndpoint(bundle.path, shim.endpoint)
+    if (program.builtin) writeLegacyAddress(bundle.path, shim.endpoint)
     return shim
   }
 

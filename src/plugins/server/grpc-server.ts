@@ -15,7 +15,7 @@ import {
 } from '#plugins/types.ts'
 import { contextOf } from '#proxy/headers.ts'
 
-import { complete } from './not-built.ts'
+import { complete, whyAbsent } from './not-built.ts'
 
 /** What a gRPC server needs of other plugins: what it serves, and who looks on. */
 export const grpcRequires = {
@@ -95,6 +95,7 @@ function grpcOptions(
   const services = complete([...parts.apis.values()].flatMap((api) => api.grpc ?? []))
   return {
     services,
+    whyAbsent,
     context: (call) => endingWith(stopping, contextOf(call, log)),
     interceptors: [
       ...(trace ? [traced<RpcContext>(trace)] : []),

@@ -19,6 +19,15 @@ export function complete<C>(
   return [...services, ...missing.map((service) => refuse<C>(service))]
 }
 
+/**
+ * Why a service that has no description here is not served: those of CRI, whose clients look for
+ * "unknown service" and their own name in the answer.
+ */
+export const whyAbsent = (service: string): string | undefined =>
+  /^runtime\.v1(?:alpha\d)?\.(?:Runtime|Image)Service$/.test(service)
+    ? 'the Kubernetes runtime interface (CRI) is not built yet in wharf'
+    : undefined
+
 /** A service whose every method says that it is not built yet. */
 function refuse<C>(service: DescService): RegisteredService<C> {
   const refusal = (method: string) => (): never => {

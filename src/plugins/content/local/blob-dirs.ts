@@ -1,5 +1,8 @@
+import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+
+import { isMissing } from './errno.ts'
 
 /** The directories that blobs are moved into. */
 export class BlobDirs {
@@ -57,4 +60,18 @@ async function makeDir(path: string): Promise<BlobDir> {
 async function syncDir(path: string): Promise<void> {
   await using dir = await open(path)
   await dir.sync()
+}
+
+/** Makes durable what `path` has, if there is such a directory. */
+export function syncDirIfAny(path: string): void {
+  try {
+    const fd = openSync(path, 'r')
+    try {
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+  } catch (err) {
+    if (!isMissing(err)) throw err
+  }
 }

@@ -18,10 +18,11 @@ import {
 import { parseFilters } from '#lib/filters/filters.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
 
-import { BlobDirs } from './blob-dirs.ts'
+import { BlobDirs, syncDirIfAny } from './blob-dirs.ts'
 import { isMissing } from './errno.ts'
 import { hashFile } from './hash-file.ts'
 import { createIngest, readIngest } from './ingest.ts'
+import { Integrity } from './integrity.ts'
 import {
   blobPath,
   blobsDir,
@@ -30,6 +31,7 @@ import {
   ingestPaths,
   ingestPathsIn,
 } from './layout.ts'
+import { removeBrokenIngests } from './leftovers.ts'
 import { LocalReader } from './reader.ts'
 import { RefLocks } from './ref-locks.ts'
 import { exists, LocalWriter } from './writer.ts'
@@ -46,9 +48,12 @@ export class LocalStore implements Store {
   readonly #root: string
   readonly #locks = new RefLocks()
   readonly #dirs = new BlobDirs()
+  readonly #integrity: Integrity
+  #tidied: Promise<void> | undefined
 
   private constructor(root: string) {
     this.#root = root
+    this.#integrity = new Integrity(root)
   }
 
   /** Opens the store in `root`, which is made when it is missing. */
@@ -56,6 +61,8 @@ export class LocalStore implements Store {
     ctx.signal.throwIfAborted()
     fs.mkdirSync(root, { recursive: true, mode: 0o755 })
     fs.mkdirSync(ingestDir(root), { recursive: true })
+    // A daemon that was killed may have named a blob and not made that durable yet.
+    for (const algorithm of algorithms) syncDirIfAny(join(blobsDir(root), algorithm))
     return new LocalStore(root)
   }
 
@@ -99,6 +106,7 @@ export class LocalStore implements Store {
   async writer(ctx: Context, options: WriterOptions): Promise<LocalWriter> {
     ctx.signal.throwIfAborted()
     if (options.ref === '') throw invalidArgument('ref must not be empty')
+    await this.#tidy(ctx)
     using undo = new DisposableStack()
     const lock = undo.use(this.#locks.lock(options.ref))
     const writer = await this.#openWriter(ctx, options, lock)
@@ -113,6 +121,7 @@ export class LocalStore implements Store {
 
   async listStatuses(ctx: Context, filters?: readonly string[]): Promise<readonly Status[]> {
     const matches = parseFilters(filters)
+    await this.#tidy(ctx)
     const found: Status[] = []
     for (const names of batches(await list(ingestDir(this.#root)))) {
       ctx.signal.throwIfAborted()
@@ -140,6 +149,15 @@ export class LocalStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
+  /**
+   * Before anybody looks at uploads: what a killed daemon left of them. Not done at the start, when
+   * another daemon may still have this root.
+   */
+  async #tidy(ctx: Context): Promise<void> {
+    this.#tidied ??= removeBrokenIngests(ctx, ingestDir(this.#root))
+    await this.#tidied
+  }
+
   async #openWriter(
     ctx: Context,
     { ref, total = 0, expected = '' }: WriterOptions,
@@ -159,7 +177,8 @@ export class LocalStore implements Store {
       (await restart(paths, { ref, total }))
     // A resumption that failed may have hashed something.
     const untouched = ingest.status.offset === 0 ? newHasher(hasher.algorithm) : hasher
-    return new LocalWriter({ root, dirs: this.#dirs, paths, ...ingest, hasher: untouched, lock })
+    const shared = { root, dirs: this.#dirs, integrity: this.#integrity }
+    return new LocalWriter({ ...shared, paths, ...ingest, hasher: untouched, lock })
   }
 
   async #find(digest: string, purpose: string): Promise<Info | undefined> {
@@ -232,6 +251,7 @@ async function start(
     const file = await open(paths.data, 'w+')
     return { status: { ref, offset: 0, total, expected: '', startedAt: now, updatedAt: now }, file }
   } catch (err) {
+    await rm(paths.dir, { recursive: true, force: true }).catch(() => {}) // Tidied up later, then.
     throw fullDisk(err, paths.dir)
   }
 }

@@ -11,12 +11,14 @@ import type { BlobDirs } from './blob-dirs.ts'
 import { isMissing } from './errno.ts'
 import { hashBytes, hashFile } from './hash-file.ts'
 import { removeIngest, writeUpdatedAt } from './ingest.ts'
+import type { Integrity } from './integrity.ts'
 import { blobPath, type IngestPaths } from './layout.ts'
 
 /** What an upload starts from. */
 export interface WriterState {
   readonly root: string
   readonly dirs: BlobDirs
+  readonly integrity: Integrity
   readonly paths: IngestPaths
   readonly status: Status
   /** The data file, open for reading and writing. */
@@ -31,6 +33,7 @@ export interface WriterState {
 export class LocalWriter implements Writer {
   readonly #root: string
   readonly #dirs: BlobDirs
+  readonly #integrity: Integrity
   readonly #paths: IngestPaths
   readonly #lock: Disposable
   #file: FileHandle | undefined
@@ -40,9 +43,10 @@ export class LocalWriter implements Writer {
   /** Bytes are hashed in their order, also when a write does not wait for the one before. */
   #hashed: Promise<void> = Promise.resolve()
 
-  constructor({ root, dirs, paths, status, file, hasher, lock }: WriterState) {
+  constructor({ root, dirs, integrity, paths, status, file, hasher, lock }: WriterState) {
     this.#root = root
     this.#dirs = dirs
+    this.#integrity = integrity
     this.#paths = paths
     this.#status = status
     this.#file = file
@@ -101,13 +105,9 @@ export class LocalWriter implements Writer {
     await this.#finish(file, options)
     const digest = this.#hasher.digest()
     const target = blobPath(this.#root, digest, 'calculating blob path for commit')
-    const dir = await this.#dirs.open(dirname(target))
-    if (await exists(target)) {
-      await this.#discard(ctx)
-      throw alreadyExists(`content ${digest}`)
-    }
-    await rename(this.#paths.data, target)
-    await Promise.all([dir.sync(), this.#discard(ctx)])
+    await this.#place(ctx, target).catch((err: unknown) => {
+      throw fullDisk(err, target)
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -148,6 +148,18 @@ export class LocalWriter implements Writer {
     } finally {
       await file.close()
     }
+  }
+
+  /** Gives the blob its name, durably. @throws `already_exists`. */
+  async #place(ctx: Context, target: string): Promise<void> {
+    const dir = await this.#dirs.open(dirname(target))
+    if (await exists(target)) {
+      await Promise.all([dir.sync(), this.#discard(ctx)])
+      throw alreadyExists(`content ${this.#hasher.digest()}`)
+    }
+    await this.#integrity.guard(ctx, this.#paths.data)
+    await rename(this.#paths.data, target)
+    await Promise.all([dir.sync(), this.#discard(ctx)])
   }
 
   /** Hashes once more when the digest asked for is of another algorithm than the one begun with. */

@@ -6,10 +6,13 @@ import { syncfs } from '#sys/file.ts'
 
 import { decompress, type Pieces } from './decompress.ts'
 import { Extractor, type ExtractTarget } from './extractor.ts'
+import { Budget, type LayerLimits, noLimits } from './limits.ts'
 
 export interface ApplyLayerOptions {
   /** Whether the blob may be compressed. */
   readonly compressed: boolean
+  /** How much it may become; anything unless given. */
+  readonly limits?: LayerLimits | undefined
   /** How much may follow the end of the archive, in bytes, which is read for its digest alone. */
   readonly maxTrailing?: number
   /** Called when everything is there, before it is made durable. */
@@ -28,7 +31,8 @@ export interface LayerResult {
  * Unpacks a layer into `target` in one pass, and makes it durable: when this returns, a power cut
  * takes nothing of it. It blocks its thread.
  *
- * @throws {SystemError}, {TarError}, zlib's errors, what `check` throws.
+ * @throws {SystemError}, {TarError}, zlib's errors, what `check` throws; `resource_exhausted` for more
+ * than the limits.
  */
 export async function applyLayer(
   blob: Pieces,
@@ -38,13 +42,19 @@ export async function applyLayer(
   const hash = createHash('sha256')
   let size = 0
   let trailing = 0
-  const { maxTrailing = Infinity } = options
+  const { maxTrailing = Infinity, limits = noLimits } = options
+  const budget = new Budget(limits)
   using extractor = new Extractor(target)
-  const parser = new TarParser(extractor)
+  const parser = new TarParser(budget.counting(extractor))
   await decompress(blob, {
     detect: options.compressed,
+    onSource(piece) {
+      options.check()
+      budget.take(piece.length)
+    },
     onData(piece) {
       options.check()
+      budget.make(piece.length)
       size += piece.length
       hash.update(piece)
       if (parser.ended) trailing += piece.length

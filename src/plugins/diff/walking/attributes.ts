@@ -1,6 +1,6 @@
 import { fchmodSync, fchownSync } from 'node:fs'
 
-import type { Entry } from '#lib/tar/entry.ts'
+import { type Entry, TarError } from '#lib/tar/entry.ts'
 import { isErrno } from '#sys/errno.ts'
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -17,7 +17,8 @@ const lastTime = 2n ** 63n - 1n
 
 /** Gives an open file what its entry says. The mode comes after the owner, whose change clears setuid. @throws {SystemError} */
 export function setFileAttributes(fd: number, entry: Entry): void {
-  fchownSync(fd, entry.uid, entry.gid)
+  const { uid, gid } = ownerOf(entry)
+  fchownSync(fd, uid, gid)
   for (const [key, value] of entry.xattrs) {
     tolerate(key, entry, () => fsetxattr(fd, key, value))
   }
@@ -27,13 +28,35 @@ export function setFileAttributes(fd: number, entry: Entry): void {
 
 /** Gives `name`, just made, what its entry says; times of directories are for the end. @throws {SystemError} */
 export function setAttributes(dir: number, name: string, entry: Entry, isLink: boolean): void {
-  fchownat(dir, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)
+  const { uid, gid } = ownerOf(entry)
+  fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW)
   for (const [key, value] of entry.xattrs) {
     tolerate(key, entry, () => lsetxattr(`/proc/self/fd/${dir}/${name}`, key, value))
   }
-  // It would follow a link, and links have no mode.
-  if (!isLink) fchmodat(dir, name, entry.mode)
+  // Links have no mode; what has come in the place of the file meanwhile is not followed.
+  if (!isLink) fchmodat(dir, name, entry.mode, AT_SYMLINK_NOFOLLOW)
   utimensat(dir, name, timesOf(entry), AT_SYMLINK_NOFOLLOW)
+}
+
+/** Who owns a file. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * The owner of an entry as the kernel takes it: ids have 32 bits, and one below zero stands for the
+ * one with the same bits. One with more bits is refused: cut off it would be somebody else's.
+ *
+ * @throws {TarError}
+ */
+export function ownerOf(entry: Pick<Entry, 'name' | 'uid' | 'gid'>): Owner {
+  const id = (kind: 'uid' | 'gid'): number => {
+    const value = entry[kind]
+    if (value >= -(2 ** 31) && value < 2 ** 32) return value >>> 0
+    throw new TarError(`${kind} ${value} of ${JSON.stringify(entry.name)} is out of range`)
+  }
+  return { uid: id('uid'), gid: id('gid') }
 }
 
 /** The times to set: access is no older than modification, and what the kernel cannot say is 1970. */

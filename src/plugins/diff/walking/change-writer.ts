@@ -51,7 +51,7 @@ export class ChangeWriter {
   *#whiteout(path: string): Generator<Uint8Array> {
     const name = posix.join(dirname(path), whiteoutPrefix + posix.basename(path))
     yield* this.#parents(name)
-    yield encodeHeader({ type: 'file', name, mode: 0 }, { splitName: true })
+    yield encodeHeader({ type: 'file', name, mode: 0 })
   }
 
   *#file(node: Node, unchanged: boolean): Generator<Uint8Array> {
@@ -102,7 +102,7 @@ export class ChangeWriter {
       uid: stat.uid,
       gid: stat.gid,
       size: type === 'file' ? stat.size : 0,
-      mtime: (mtime / second) * second,
+      mtime: wholeSeconds(mtime),
       ...stat.rdev,
       xattrs: new Map(capability?.length ? [['security.capability', capability]] : []),
     }
@@ -124,6 +124,9 @@ export class ChangeWriter {
     }
   }
 }
+
+/** Without the fraction, which counts upwards also before 1970. */
+const wholeSeconds = (ns: bigint): bigint => ns - (((ns % second) + second) % second)
 
 function typeOf(stat: FileStat): EntryType {
   if (isRegular(stat)) return 'file'

@@ -1,5 +1,5 @@
 import type { Transform } from 'node:stream'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
 
 import { type Compression, detectCompression } from './media-type.ts'
 
@@ -7,6 +7,8 @@ import { type Compression, detectCompression } from './media-type.ts'
 const pieceSize = 256 * 1024
 /** How many pieces it may be ahead. */
 const maxAhead = 8
+/** How far back zstd may refer, as a power of two: 64 MiB of memory, as much as Go's decoder permits. */
+const maxZstdWindow = 26
 
 /** Bytes in pieces, from memory, a file, or another thread. */
 export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
@@ -14,39 +16,57 @@ export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 export interface DecompressOptions {
   /** Look at the first bytes for how they are compressed; otherwise they are passed on as they are. */
   readonly detect: boolean
+  /** Gets every piece of the source before it is used. It may throw. */
+  readonly onSource?: (piece: Uint8Array) => void
   /** Gets every piece of the result, in order. It may take its time, and it may throw. */
   readonly onData: (piece: Uint8Array) => void
 }
 
 /**
  * Decompresses `source` while `onData` runs: zlib works on the next piece in Node's thread pool, and
- * this thread meanwhile uses the one before.
+ * this thread meanwhile uses the one before. Members that follow each other are one stream; anything
+ * else behind the first is an error, as it is in Go, also zeros.
  *
- * @throws what `source` and `onData` throw, and zlib's errors.
+ * @throws what `source`, `onSource` and `onData` throw, and zlib's errors.
  */
 export async function decompress(source: Pieces, options: DecompressOptions): Promise<void> {
-  let stream: Transform | undefined
+  let stream: Decompressor | undefined
   let consumer: Consumer | undefined
-  let first = true
+  let compression: Compression | undefined
+  let given = 0
   for await (const piece of source) {
-    if (first) {
-      first = false
-      stream = streamFor(options.detect ? detectCompression(piece) : 'none')
+    options.onSource?.(piece)
+    given += piece.length
+    if (compression === undefined) {
+      compression = options.detect ? detectCompression(piece) : 'none'
+      stream = streamFor(compression)
       consumer = stream && new Consumer(stream, options.onData)
     }
     // Nobody takes more, and `done` says why.
-    if (stream?.destroyed) break
+    if (stream?.destroyed || consumer?.ended) break
     if (!stream) options.onData(piece)
     else if (!stream.write(piece)) await consumer?.drained()
   }
   stream?.end()
   await consumer?.done
+  if (stream && stream.bytesWritten < given) throw new Error(garbage[compression ?? 'none'])
 }
 
-function streamFor(compression: Compression): Transform | undefined {
+type Decompressor = Transform & { readonly bytesWritten: number }
+
+function streamFor(compression: Compression): Decompressor | undefined {
   if (compression === 'none') return undefined
   const options = { chunkSize: pieceSize, highWaterMark: pieceSize }
-  return compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options)
+  if (compression === 'gzip') return createGunzip(options)
+  const params = { [constants.ZSTD_d_windowLogMax]: maxZstdWindow }
+  return createZstdDecompress({ ...options, params })
+}
+
+/** Go's words for what follows a stream and is no further member of it. */
+const garbage: Readonly<Record<Compression, string>> = {
+  none: '',
+  gzip: 'gzip: invalid header',
+  zstd: 'invalid input: magic number mismatch',
 }
 
 /** Takes pieces off a stream at once, so that it goes on, and hands them over one per turn of the loop. */
@@ -57,7 +77,8 @@ class Consumer {
   readonly #onData: (piece: Uint8Array) => void
   readonly #queue: Uint8Array[] = []
   readonly #outcome = Promise.withResolvers<void>()
-  #ended = false
+  /** Whether it has given all it will. */
+  ended = false
   #scheduled = false
 
   constructor(stream: Transform, onData: (piece: Uint8Array) => void) {
@@ -73,7 +94,7 @@ class Consumer {
     })
     stream.on('error', (err) => this.#outcome.reject(err))
     stream.on('end', () => {
-      this.#ended = true
+      this.ended = true
       this.#schedule()
     })
   }
@@ -106,7 +127,7 @@ class Consumer {
       return
     }
     if (this.#queue.length > 0) this.#schedule()
-    else if (this.#ended) this.#outcome.resolve()
+    else if (this.ended) this.#outcome.resolve()
     if (this.#stream.isPaused() && this.#queue.length < maxAhead / 2) this.#stream.resume()
   }
 }

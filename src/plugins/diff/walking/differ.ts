@@ -13,6 +13,7 @@ import { span } from '#core/trace.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
 
 import type { ApplyJob, JobResult } from './jobs.ts'
+import { type LayerLimits, noLimits } from './limits.ts'
 import {
   type Compression,
   mayBeCompressed,
@@ -26,6 +27,14 @@ import { chainOf } from './processor-chain.ts'
 
 /** What a compressed blob is when it is not compressed: the digest that names it in an image. */
 export const uncompressedLabel = 'containerd.io/uncompressed'
+
+/**
+ * An annotation of a layer to apply, in a request: what is below it is not there yet, and will be put
+ * under it by the commit. A layer that needs it, because it leaves directories out or gives a file of
+ * theirs a second name, is answered with `failed_precondition` as soon as that is seen. The plugin has
+ * a capability of this name.
+ */
+export const aloneAnnotation = 'io.wharf.unpack.alone'
 
 const compressions: Readonly<Record<string, Compression>> = {
   [ociLayer]: 'none',
@@ -42,6 +51,8 @@ export interface WalkingDifferOptions {
   readonly workers: number
   /** What layers may have to go through, asked for each layer; nothing unless given. */
   readonly processing?: () => ProcessingOptions
+  /** How much a layer may become; anything unless given. */
+  readonly limits?: LayerLimits
 }
 
 export interface ProcessingOptions {
@@ -56,12 +67,14 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
   readonly #pool: WorkerPool
   readonly #mounts: Pick<LocalMountManager, 'hold'> | undefined
   readonly #processing: () => ProcessingOptions
+  readonly #limits: LayerLimits
 
   constructor(store: Store, options: WalkingDifferOptions) {
     this.#store = store
     this.#pool = new WorkerPool(options)
     this.#mounts = options.mounts
     this.#processing = options.processing ?? (() => ({}))
+    this.#limits = options.limits ?? noLimits
   }
 
   async apply(
@@ -77,7 +90,9 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     const began = performance.now()
     await using reader = await this.#store.reader(ctx, layer.digest)
     await using held = await this.#mounts?.hold(ctx, mounts)
-    const job = { compressed, mounts: held?.system ?? mounts, processing }
+    const system = held?.system ?? mounts
+    const alone = layer.annotations?.[aloneAnnotation] !== undefined
+    const job = { compressed, mounts: system, processing, alone, limits: this.#limits }
     const unpack = async (own: Context): Promise<JobResult> => {
       const { stages = [], ...unpacked } = await this.#unpack(own, reader, job)
       for (const { name, from, to } of stages) {
@@ -136,7 +151,7 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
   async #unpack(
     ctx: Context,
     reader: Reader,
-    job: Pick<ApplyJob, 'compressed' | 'mounts' | 'processing'>,
+    job: Omit<ApplyJob, 'kind' | 'blob' | 'tempDir' | 'cancelled'>,
   ): Promise<JobResult> {
     if (reader.path !== undefined) {
       return await this.#pool.run(ctx, { kind: 'apply', blob: reader.path, ...job })

@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 
 import { fromBytes } from '#lib/bytes/byte-string.ts'
 import { isErrno } from '#sys/errno.ts'
-import { fchmodat, mkdirat, readlinkat } from '#sys/file.ts'
+import { AT_SYMLINK_NOFOLLOW, fchmodat, mkdirat, readlinkat } from '#sys/file.ts'
 import { openat2, Resolve } from '#sys/openat2.ts'
 import { O_PATH, openRoot } from '#sys/resolve.ts'
 
@@ -124,7 +124,7 @@ export class Directories implements Disposable {
 
     mkdirat(parent.fd, name, 0o755)
     // Whatever the mask of this process.
-    fchmodat(parent.fd, name, 0o755)
+    fchmodat(parent.fd, name, 0o755, AT_SYMLINK_NOFOLLOW)
     const made = parent.path === '' ? name : `${parent.path}/${name}`
     this.#lowers.copyAttributes(made, parent.fd, name)
     this.#onMade(made)

@@ -3,24 +3,18 @@ import { posix } from 'node:path'
 
 import { type Entry, type Sink, TarError } from '#lib/tar/entry.ts'
 import { isErrno, systemError } from '#sys/errno.ts'
-import {
-  AT_SYMLINK_NOFOLLOW,
-  linkat,
-  mkdirat,
-  symlinkat,
-  type Times,
-  utimensat,
-} from '#sys/file.ts'
+import { AT_SYMLINK_NOFOLLOW, mkdirat, symlinkat, type Times, utimensat } from '#sys/file.ts'
 import { makeDevice, mknodat, NodeType } from '#sys/node.ts'
 import { openat2, Resolve } from '#sys/openat2.ts'
-import type { FileStat } from '#sys/stat.ts'
 
-import { setAttributes, setFileAttributes, timesOf } from './attributes.ts'
+import { ownerOf, setAttributes, setFileAttributes, timesOf } from './attributes.ts'
 import { cleanPath, Directories, type Directory, dirname } from './directories.ts'
-import { LowerLayers } from './lower-layers.ts'
-import { inUserNamespace } from './user-namespace.ts'
 import { isDirectory, isSymlink, isWhiteout } from './file-kind.ts'
-import { lookAt, removeTree } from './remove.ts'
+import { HardLinks } from './hard-links.ts'
+import { LowerLayers, type Overlay } from './lower-layers.ts'
+import { lookAt } from './remove.ts'
+import { Replacer } from './replace.ts'
+import { inUserNamespace } from './user-namespace.ts'
 import {
   opaqueMarker,
   OverlayWhiteouts,
@@ -32,11 +26,8 @@ import {
 /** Where a layer is unpacked to. */
 export interface ExtractTarget {
   readonly path: string
-  /**
-   * Present when `path` is the upper directory of an overlay: `lowers` are its lower directories,
-   * nearest first, and `userxattr` is the mount option.
-   */
-  readonly overlay?: { readonly lowers: readonly string[]; readonly userxattr: boolean } | undefined
+  /** Present when `path` is the upper directory of an overlay. */
+  readonly overlay?: Overlay | undefined
 }
 
 interface OpenFile {
@@ -49,8 +40,6 @@ interface OpenFile {
 
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
 const inDirectory = Resolve.beneath | Resolve.noSymlinks
-const EPERM = 1
-const ENOENT = 2
 
 /**
  * Makes the files of a layer. Each is made by its name in an open directory that the kernel has
@@ -59,7 +48,11 @@ const ENOENT = 2
  */
 export class Extractor implements Sink, Disposable {
   readonly #directories: Directories
+  readonly #replacer: Replacer
+  readonly #hardLinks: HardLinks
   readonly #whiteouts: Whiteouts
+  /** Whether attributes `user.overlay.*` mean something to the kernel. */
+  readonly #userxattr: boolean
   readonly #stack = new DisposableStack()
   /** Times of directories, set when nothing changes them any more. */
   readonly #directoryTimes = new Map<string, Times>()
@@ -68,14 +61,18 @@ export class Extractor implements Sink, Disposable {
 
   /** @throws {SystemError} */
   constructor(target: ExtractTarget) {
-    const lowers = this.#stack.use(new LowerLayers(target.overlay?.lowers ?? []))
+    const { overlay } = target
+    const lowers = this.#stack.use(new LowerLayers(overlay))
     const directories = (): Directories => this.#directories
-    this.#whiteouts = target.overlay
-      ? new OverlayWhiteouts(directories, target.overlay)
+    this.#userxattr = overlay?.userxattr ?? false
+    this.#whiteouts = overlay
+      ? new OverlayWhiteouts(directories, lowers, overlay)
       : new RemovingWhiteouts(directories)
     this.#directories = this.#stack.use(
       new Directories(target.path, lowers, (path) => this.#whiteouts.unpacked(path)),
     )
+    this.#replacer = new Replacer(this.#directories)
+    this.#hardLinks = new HardLinks(this.#directories, this.#replacer, lowers)
   }
 
   /** @throws {SystemError}, {TarError} for names that cannot be. */
@@ -87,7 +84,7 @@ export class Extractor implements Sink, Disposable {
     const name = posix.basename(path)
     if (name === opaqueMarker) this.#whiteouts.opaque(dir)
     else if (name.startsWith(whiteoutPrefix)) this.#delete(dir, name, entry)
-    else this.#make(dir, name, entry)
+    else this.#make(dir, name, this.#userxattr ? withoutOverlayAttributes(entry) : entry)
   }
 
   /** @throws {SystemError} */
@@ -114,8 +111,9 @@ export class Extractor implements Sink, Disposable {
     closeSync(file.fd)
   }
 
-  /** Sets what had to wait until all was unpacked. @throws {SystemError} */
+  /** Does what had to wait until all was unpacked. @throws {SystemError} */
   finish(): void {
+    this.#whiteouts.finish()
     for (const [path, times] of this.#directoryTimes) {
       const dir = this.#directories.find(dirname(path))
       const name = posix.basename(path)
@@ -135,13 +133,13 @@ export class Extractor implements Sink, Disposable {
     if (deleted === '' || deleted === '.' || deleted === '..') {
       throw new TarError(`invalid whiteout name: ${name}`)
     }
-    this.#whiteouts.delete(dir, deleted, entry)
+    this.#whiteouts.delete(dir, deleted, ownerOf(entry))
   }
 
   #make(dir: Directory, name: string, entry: Entry): void {
     const path = dir.path === '' ? name : `${dir.path}/${name}`
     if (entry.type === 'file') {
-      const fd = this.#replacing(dir, name, () => {
+      const fd = this.#replacer.replacing(dir, name, () => {
         return openat2(dir.fd, name, {
           flags: createFlags,
           mode: entry.mode & 0o777,
@@ -152,29 +150,10 @@ export class Extractor implements Sink, Disposable {
     } else if (entry.type === 'directory') this.#makeDirectory(dir, name, path, entry)
     else if (entry.type === 'hardlink') this.#link(dir, name, entry)
     else if (entry.type === 'symlink') {
-      this.#replacing(dir, name, () => symlinkat(entry.linkName, dir.fd, name))
+      this.#replacer.replacing(dir, name, () => symlinkat(entry.linkName, dir.fd, name))
       setAttributes(dir.fd, name, entry, true)
     } else if (!this.#makeNode(dir, name, entry)) return
     this.#whiteouts.unpacked(path)
-  }
-
-  /** Runs `create`; when something is there already, removes that and runs it again. */
-  #replacing<T>(dir: Directory, name: string, create: () => T): T {
-    try {
-      return create()
-    } catch (err) {
-      if (!isErrno(err, 'EEXIST')) throw err
-    }
-    this.#remove(dir, name)
-    return create()
-  }
-
-  #remove(dir: Directory, name: string): FileStat | undefined {
-    const stat = lookAt(dir.fd, name)
-    if (!stat) return undefined
-    removeTree(dir.fd, name)
-    if (isDirectory(stat) || isSymlink(stat)) this.#directories.forget()
-    return stat
   }
 
   /** A directory that is there already is kept, with what is in it. */
@@ -186,7 +165,7 @@ export class Extractor implements Sink, Disposable {
       if (!isErrno(err, 'EEXIST')) throw err
       const stat = lookAt(dir.fd, name)
       if (!stat || !isDirectory(stat)) {
-        const removed = this.#remove(dir, name)
+        const removed = this.#replacer.remove(dir, name)
         mkdirat(dir.fd, name, mode)
         if (removed && isWhiteout(removed)) this.#whiteouts.replaced(dir, name)
       }
@@ -195,14 +174,8 @@ export class Extractor implements Sink, Disposable {
     this.#directoryTimes.set(path, timesOf(entry))
   }
 
-  /** A second name of a file of this layer; of a link, not of what the link points to. */
   #link(dir: Directory, name: string, entry: Entry): void {
-    const target = cleanPath(entry.linkName)
-    const operands = { path: entry.linkName, dest: entry.name }
-    if (target === '') throw systemError(EPERM, 'linkat', operands)
-    const from = this.#directories.find(dirname(target))
-    if (!from) throw systemError(ENOENT, 'linkat', operands)
-    this.#replacing(dir, name, () => linkat(from.fd, posix.basename(target), dir.fd, name))
+    this.#hardLinks.make(dir, name, entry)
     const stat = lookAt(dir.fd, name)
     setAttributes(dir.fd, name, entry, stat !== undefined && isSymlink(stat))
   }
@@ -216,12 +189,19 @@ export class Extractor implements Sink, Disposable {
       throw new TarError(`device number ${major}:${minor} for "${entry.name}" out of range`)
     }
     const device = type === 'fifo' ? 0 : makeDevice(major, minor)
-    this.#replacing(dir, name, () => {
+    this.#replacer.replacing(dir, name, () => {
       mknodat(dir.fd, name, NodeType[type] | (entry.mode & 0o777), device)
     })
     setAttributes(dir.fd, name, entry, false)
     return true
   }
+}
+
+/** An archive does not tell the kernel's overlay what to do. */
+function withoutOverlayAttributes(entry: Entry): Entry {
+  if (entry.xattrs.size === 0) return entry
+  const kept = [...entry.xattrs].filter(([key]) => !key.startsWith('user.overlay.'))
+  return { ...entry, xattrs: new Map(kept) }
 }
 
 /** Node's error of a write does not say what was written. */

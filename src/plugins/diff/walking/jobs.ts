@@ -4,6 +4,8 @@ import type { Mount } from '#core/mount/mount.ts'
 import { CodedError, type ErrorCode, resourceExhausted } from '#lib/errors/errors.ts'
 import { isErrno, systemError } from '#sys/errno.ts'
 
+import type { LayerLimits } from './limits.ts'
+
 /*
  * What the main thread and a worker say to each other. A worker has one job at a time:
  *
@@ -49,6 +51,9 @@ export interface ApplyJob extends AnyJob {
   readonly processing?: Processing | undefined
   readonly compressed: boolean
   readonly mounts: readonly Mount[]
+  /** What is below will be put there later: to need it is an error. */
+  readonly alone?: boolean
+  readonly limits?: LayerLimits
 }
 
 /** Make a layer. */

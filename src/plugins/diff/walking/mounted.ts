@@ -61,6 +61,13 @@ export interface Target extends Disposable {
   readonly target: ExtractTarget
 }
 
+export interface TargetOptions {
+  /** Where what is mounted is mounted. */
+  readonly tempDir: string
+  /** An overlay without lower directories will get some later: to need them is an error. */
+  readonly alone?: boolean | undefined
+}
+
 const nothing = (): void => undefined
 
 /**
@@ -69,18 +76,19 @@ const nothing = (): void => undefined
  *
  * @throws {SystemError}; `invalid_argument` without a mount.
  */
-export function openTarget(mounts: readonly Mount[], tempDir: string): Target {
+export function openTarget(mounts: readonly Mount[], options: TargetOptions): Target {
   const [only] = mounts
   if (!only) throw invalidArgument('no mounts to unpack to')
   if (mounts.length === 1 && !only.target) {
-    const target = directTarget(only)
+    const target = directTarget(only, options)
     if (target) return { target, [Symbol.dispose]: nothing }
   }
-  const mounted = mountTemporarily(mounts, tempDir)
+  const mounted = mountTemporarily(mounts, options.tempDir)
   return { target: { path: mounted.path }, [Symbol.dispose]: () => mounted[Symbol.dispose]() }
 }
 
-function directTarget({ type, source, options }: Mount): ExtractTarget | undefined {
+function directTarget(mount: Mount, { tempDir, alone }: TargetOptions): ExtractTarget | undefined {
+  const { type, source, options } = mount
   const mapped = options.some((option) => /^[ug]idmap=/.test(option))
   if (type === 'bind') {
     return options.includes('ro') || mapped ? undefined : { path: source }
@@ -89,7 +97,14 @@ function directTarget({ type, source, options }: Mount): ExtractTarget | undefin
   // In a user namespace nobody may make the devices that stand for deleted files.
   if (type !== 'overlay' || upper === undefined || inUserNamespace()) return undefined
   const lowers = splitLowers(valueOf(options, 'lowerdir') ?? '')
-  return { path: unescaped(upper), overlay: { lowers, userxattr: options.includes('userxattr') } }
+  const known = lowers.length > 0
+  const overlay = {
+    lowers,
+    userxattr: options.includes('userxattr'),
+    alone: alone === true && !known,
+    mount: known ? () => mountTemporarily([mount], tempDir) : undefined,
+  }
+  return { path: unescaped(upper), overlay }
 }
 
 function valueOf(options: readonly string[], key: string): string | undefined {

@@ -5,19 +5,43 @@ import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin, MountManagerPlugin } from '#plugins/types.ts'
 
-import { WalkingDiffer } from './differ.ts'
+import { aloneAnnotation, WalkingDiffer } from './differ.ts'
 import { removeLeftMounts } from './mounted.ts'
 
 /** In `[timeouts]`: how long a stream processor may make nothing. */
 const processorTimeout = 'io.containerd.timeout.diff.processor'
+
+/** `[plugins."io.containerd.differ.v1.walking"]` in config.toml; containerd has none of these. */
+export interface WalkingConfig {
+  /** The largest a layer may become, in bytes; 0 for any. */
+  readonly maxLayerBytes: number
+  /** How many times its own size a layer may become, from 1 GiB on; 0 for any. */
+  readonly maxExpansionRatio: number
+  /** How many files, directories, links and whiteouts a layer may have; 0 for any. */
+  readonly maxLayerEntries: number
+}
+
+/** Above what images are made of, gzip can do (1032 times), and far below what fills a disk for nothing. */
+const defaults: WalkingConfig = {
+  maxLayerBytes: 0,
+  maxExpansionRatio: 5000,
+  maxLayerEntries: 10_000_000,
+}
 
 /** `io.containerd.differ.v1.walking`. */
 export const walkingPlugin = definePlugin({
   type: DiffPlugin,
   id: 'walking',
   requires: { metadata: MetadataPlugin, mounts: MountManagerPlugin },
-  async init({ ctx, daemon, deps, meta }) {
+  config: defaults,
+  describe: {
+    maxLayerBytes: 'The largest a layer may become, in bytes; 0 for any.',
+    maxExpansionRatio: 'How many times its own size a layer may become, from 1 GiB on; 0 for any.',
+    maxLayerEntries: 'How many files, links and whiteouts a layer may have; 0 for any.',
+  },
+  async init({ ctx, config, daemon, deps, meta }) {
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
+    meta.capabilities.push(aloneAnnotation)
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
     removeLeftMounts(tempDir, (path, err) => {
@@ -27,6 +51,11 @@ export const walkingPlugin = definePlugin({
       tempDir,
       mounts: deps.mounts,
       workers: 2,
+      limits: {
+        maxBytes: config.maxLayerBytes,
+        maxRatio: config.maxExpansionRatio,
+        maxEntries: config.maxLayerEntries,
+      },
       processing: () => ({
         processors: daemon.settings.streamProcessors(),
         idleMs: daemon.settings.timeout(processorTimeout),

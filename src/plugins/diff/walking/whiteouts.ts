@@ -4,20 +4,16 @@ import { AT_SYMLINK_NOFOLLOW, fchownat } from '#sys/file.ts'
 import { makeDevice, mknodat, NodeType } from '#sys/node.ts'
 import { lsetxattr } from '#sys/xattr.ts'
 
+import type { Owner } from './attributes.ts'
 import { type Directories, type Directory, dirname } from './directories.ts'
 import { isDirectory } from './file-kind.ts'
+import type { LowerLayers, Overlay } from './lower-layers.ts'
 import { lookAt, namesIn, openChild, removeTree } from './remove.ts'
 
 /** Begins the name of an entry that deletes what the rest of the name says. Source: OCI image-spec, layer.md. */
 export const whiteoutPrefix = '.wh.'
 /** The entry that deletes all that lower layers have in its directory. */
 export const opaqueMarker = '.wh..wh..opq'
-
-/** Who owns a whiteout. */
-export interface Owner {
-  readonly uid: number
-  readonly gid: number
-}
 
 /** How a kind of target keeps what a layer deletes. */
 export interface Whiteouts {
@@ -29,6 +25,8 @@ export interface Whiteouts {
   opaque(dir: Directory): void
   /** The directory `name` took the place of a whiteout: what was below that must stay hidden. */
   replaced(dir: Directory, name: string): void
+  /** All is unpacked: what had to wait for that. */
+  finish(): void
 }
 
 /** For a tree with all layers in it: what is deleted goes. */
@@ -62,6 +60,10 @@ export class RemovingWhiteouts implements Whiteouts {
     // There is no whiteout in such a tree.
   }
 
+  finish(): void {
+    // Nothing waits.
+  }
+
   #clear(fd: number, path: string): void {
     for (const name of namesIn(fd)) {
       const child = path === '' ? name : `${path}/${name}`
@@ -84,12 +86,14 @@ export class RemovingWhiteouts implements Whiteouts {
 /** For the upper directory of an overlay: what is deleted is marked as the kernel's overlay expects. */
 export class OverlayWhiteouts implements Whiteouts {
   readonly #directories: () => Directories
+  readonly #lowers: LowerLayers
   readonly #opaqueKey: string
+  #rootOpaque = false
 
-  /** `userxattr` as in the mount option: attributes are `user.` instead of `trusted.`. */
-  constructor(directories: () => Directories, options: { readonly userxattr: boolean }) {
+  constructor(directories: () => Directories, lowers: LowerLayers, overlay: Overlay) {
     this.#directories = directories
-    this.#opaqueKey = options.userxattr ? 'user.overlay.opaque' : 'trusted.overlay.opaque'
+    this.#lowers = lowers
+    this.#opaqueKey = overlay.userxattr ? 'user.overlay.opaque' : 'trusted.overlay.opaque'
   }
 
   unpacked(): void {
@@ -106,10 +110,22 @@ export class OverlayWhiteouts implements Whiteouts {
 
   opaque(dir: Directory): void {
     lsetxattr(`/proc/self/fd/${dir.fd}/.`, this.#opaqueKey, opaqueValue)
+    if (dir.path === '') this.#rootOpaque = true
   }
 
   replaced(dir: Directory, name: string): void {
     lsetxattr(`/proc/self/fd/${dir.fd}/${name}`, this.#opaqueKey, opaqueValue)
+  }
+
+  /** The kernel merges roots whatever they say, so each name in the roots below is deleted by itself. */
+  finish(): void {
+    if (!this.#rootOpaque) return
+    const { root } = this.#directories()
+    for (const name of this.#lowers.rootNames()) {
+      const stat = lookAt(root.fd, name)
+      if (!stat) this.delete(root, name, { uid: 0, gid: 0 })
+      else if (isDirectory(stat)) this.replaced(root, name)
+    }
   }
 }
 

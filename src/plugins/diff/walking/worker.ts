@@ -36,17 +36,17 @@ async function apply(job: ApplyJob, check: () => void): Promise<JobResult> {
   const began = now()
   let unpacked = began
   const onUnpacked = (): void => void (unpacked = now())
-  const result = await applyBlob(job, { check, onUnpacked })
+  const result = await applyBlob(job, { check, onUnpacked, limits: job.limits })
   const extract = { name: 'inflate and extract', from: began, to: unpacked }
   return { ...result, stages: [extract, { name: 'syncfs', from: unpacked, to: now() }] }
 }
 
 const now = (): number => performance.timeOrigin + performance.now()
 
-type Hooks = Pick<ApplyLayerOptions, 'check' | 'onUnpacked'>
+type Hooks = Pick<ApplyLayerOptions, 'check' | 'onUnpacked' | 'limits'>
 
 async function applyBlob(job: ApplyJob, hooks: Hooks): Promise<LayerResult> {
-  using opened = openTarget(job.mounts, job.tempDir)
+  using opened = openTarget(job.mounts, job)
   if (job.processing) return await applyProcessed(job, job.processing, opened.target, hooks)
   const pieces = typeof job.blob === 'string' ? readFilePieces(job.blob) : pulledPieces(job.blob)
   return await applyLayer(pieces, opened.target, { compressed: job.compressed, ...hooks })

@@ -41,6 +41,7 @@ export function guard(role: Role, address: string): Interceptor<RpcContext> {
     const { namespaces } = role
     if (!namespaces) return next(ctx)
     const path = pathOf(call)
+    if (general.includes(path)) return next(ctx)
     const named = namespaceIn(path, ctx, input)
     if (named !== undefined && !namespaces.includes(named)) {
       throw denied(call, `the namespace "${named}" is not among them`)
@@ -48,7 +49,7 @@ export function guard(role: Role, address: string): Interceptor<RpcContext> {
     if (path === listNamespaces || path === subscribe) {
       return filtered(next(ctx), (name) => namespaces.includes(name))
     }
-    if (path === pluginInfo || (named === undefined && !general.includes(path))) {
+    if (path === pluginInfo || named === undefined) {
       throw denied(call, 'it belongs to no namespace')
     }
     return next(ctx)

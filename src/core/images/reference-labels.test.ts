@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { mediaTypes } from '#client/oci.ts'
+import { mediaTypes } from './oci.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 
-import { referenceLabels } from './references.ts'
+import { referenceLabels } from './reference-labels.ts'
 
 const entry = (mediaType: string, name: string) => ({ mediaType, digest: digestOf(name), size: 1 })
 

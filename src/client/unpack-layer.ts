@@ -1,0 +1,192 @@
+import { randomBytes } from 'node:crypto'
+
+import { type Context, forCleanup } from '#core/context.ts'
+import type { Descriptor } from '#core/images/images.ts'
+import type { ManifestEntry } from '#core/images/oci.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { Mount } from '#core/mount/mount.ts'
+import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
+import type { RemoteSnapshotter } from '#proxy/snapshots.ts'
+
+import type { Session } from './session.ts'
+
+/** One layer to extract: what it is, and where it goes. */
+export interface Layer {
+  readonly blob: ManifestEntry
+  readonly diffId: string
+  readonly chainId: string
+  /** Chain ID of the layer below; empty for the first. */
+  readonly parent: string
+}
+
+/** A layer in a snapshot of its own, which is removed on disposal unless it was committed. */
+export interface Extracted extends AsyncDisposable {
+  readonly key: string
+  readonly labels: Labels
+  /** Its snapshot will not be removed. */
+  keep(): void
+}
+
+interface Where {
+  readonly session: Session
+  readonly sn: RemoteSnapshotter
+}
+
+/**
+ * Asks the differ to answer at once with `failed_precondition` if the layer needs what is below it. A
+ * differ that does so has a capability of this name.
+ */
+export const aloneAnnotation = 'io.wharf.unpack.alone'
+
+/**
+ * Takes the snapshot of a layer into the caller's lease: one that was merely seen could be collected
+ * before anything refers to it. @returns whether there is one.
+ */
+export async function claimLayer(
+  ctx: Context,
+  sn: RemoteSnapshotter,
+  layer: Layer,
+): Promise<boolean> {
+  try {
+    await sn.stat(ctx, layer.chainId)
+  } catch (err) {
+    if (!hasCode(err, 'not_found')) throw err
+    return false
+  }
+  const key = `extract-${uniquePart()} ${layer.chainId}`
+  const { parent } = layer
+  try {
+    if (!(await prepare(ctx, sn, layer, { key, labels: labelsOf(layer), parent }))) return true
+  } catch (err) {
+    // It was collected between the two calls, with its parent or without.
+    if (!hasCode(err, 'not_found')) throw err
+    return false
+  }
+  await removeQuietly(ctx, sn, key)
+  return false
+}
+
+/**
+ * Extracts a layer on top of its parent, or without one if `alone`: then its commit puts it there.
+ *
+ * @returns `present` when its snapshot is there already; `needs-below` when it can be extracted on top
+ * of its parent only.
+ * @throws `failed_precondition` for content that is not what the config says.
+ */
+export async function extractLayer(
+  ctx: Context,
+  where: Where,
+  layer: Layer,
+  { alone = false }: { readonly alone?: boolean } = {},
+): Promise<Extracted | 'present' | 'needs-below'> {
+  const { blob, diffId, chainId, parent } = layer
+  const { session, sn } = where
+  const labels = labelsOf(layer)
+  const key = `extract-${uniquePart()} ${chainId}`
+  await using undo = new AsyncDisposableStack()
+  const mounts = await prepare(ctx, sn, layer, { key, labels, parent: alone ? '' : parent })
+  if (!mounts) return 'present'
+  undo.defer(() => removeQuietly(ctx, sn, key))
+
+  const applied = alone
+    ? await applyAlone(ctx, session, blob, mounts)
+    : await session.differ.apply(ctx, blob, mounts)
+  if (!applied) return 'needs-below'
+  if (applied.digest !== diffId) {
+    throw failedPrecondition(
+      `wrong diff id calculated on extraction ${JSON.stringify(applied.digest)}`,
+    )
+  }
+  let owned: AsyncDisposableStack | undefined = undo.move()
+  return {
+    key,
+    labels,
+    keep: () => void (owned = undefined),
+    [Symbol.asyncDispose]: async () => await owned?.disposeAsync(),
+  }
+}
+
+/** Commits what was extracted, on its parent, and notes on the blob what it is. */
+export async function commitLayer(
+  ctx: Context,
+  { session, sn }: Where,
+  { blob, diffId, chainId, parent }: Layer,
+  extracted: Extracted,
+): Promise<void> {
+  try {
+    await sn.commit(ctx, chainId, extracted.key, { labels: extracted.labels, parent })
+  } catch (err) {
+    // Somebody else has unpacked the same layer meanwhile; theirs is as good.
+    if (!hasCode(err, 'already_exists')) throw err
+    return
+  }
+  extracted.keep()
+  const key = 'containerd.io/uncompressed'
+  const update = { digest: blob.digest, labels: { [key]: diffId } }
+  await session.content.update(ctx, update, [`labels.${key}`])
+}
+
+/** What snapshotters are told of a layer. Source: upstream `core/unpack/unpacker.go`, `core/snapshots`. */
+const labelsOf = ({ chainId, diffId, parent }: Layer): Labels => ({
+  'containerd.io/snapshot.ref': chainId,
+  'containerd.io/snapshot/diff-id': diffId,
+  ...(parent !== '' && { 'containerd.io/snapshot/parent-chain-id': parent }),
+})
+
+async function prepare(
+  ctx: Context,
+  sn: RemoteSnapshotter,
+  { chainId }: Layer,
+  {
+    key,
+    labels,
+    parent,
+  }: { readonly key: string; readonly labels: Labels; readonly parent: string },
+): Promise<readonly Mount[] | undefined> {
+  try {
+    return await sn.prepare(ctx, key, parent, { labels })
+  } catch (err) {
+    if (!hasCode(err, 'already_exists')) throw err
+  }
+  // The label says what for: that is there already.
+  await sn.stat(ctx, chainId)
+  return undefined
+}
+
+/** Undefined when the differ says that it needs what is below. */
+async function applyAlone(
+  ctx: Context,
+  { differ }: Session,
+  blob: ManifestEntry,
+  mounts: readonly Mount[],
+): Promise<Descriptor | undefined> {
+  const annotations = { ...blob.annotations, [aloneAnnotation]: 'true' }
+  try {
+    return await differ.apply(ctx, { ...blob, annotations }, markingDeletions(mounts))
+  } catch (err) {
+    if (!hasCode(err, 'failed_precondition')) throw err
+    return undefined
+  }
+}
+
+/**
+ * A snapshot without a parent is mounted by a bind mount, on which what the layer deletes would just
+ * go; on the upper directory of an overlay it is marked, for the layers that will be below.
+ */
+function markingDeletions(mounts: readonly Mount[]): readonly Mount[] {
+  const [only] = mounts
+  if (mounts.length !== 1 || only?.type !== 'bind') return mounts
+  const options = only.options.filter((option) => option !== 'rbind' && option !== 'bind')
+  return [{ type: 'overlay', source: 'overlay', options: [...options, `upperdir=${only.source}`] }]
+}
+
+async function removeQuietly(ctx: Context, sn: RemoteSnapshotter, key: string): Promise<void> {
+  try {
+    await sn.remove(forCleanup(ctx), key)
+  } catch {
+    // The error that led here is the one to tell; without the lease the collector has the rest.
+  }
+}
+
+const uniquePart = (): string =>
+  `${process.hrtime.bigint() % 1_000_000_000n}-${randomBytes(3).toString('base64url')}`

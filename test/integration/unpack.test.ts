@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdirSync, mkdtempDisposableSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+
+import { fromBinary } from '@bufbuild/protobuf'
+
+import type { Client } from '#client/client.ts'
+import { connect } from '#client/connect.ts'
+import { SnapshotPrepareSchema } from '#gen/events/snapshot_pb.ts'
+import { encodeHeader, endOfArchive, type EntryToWrite, paddingOf } from '#lib/tar/writer.ts'
+import { mountAll, unmountRecursive } from '#sys/mount.ts'
+import { type TestDaemon, startDaemon } from '#testing/daemon.ts'
+
+/*
+ * The typed client unpacks the layers of one image at the same time, and what comes out is what one
+ * after the other makes.
+ */
+
+type Part = EntryToWrite & { readonly content?: string }
+
+/** A layer of these entries, and nothing else: no parent directory is added. */
+function layerOf(...parts: readonly Part[]): Buffer {
+  const pieces = parts.flatMap(({ content = '', ...entry }) => [
+    encodeHeader({ ...entry, size: content.length }),
+    Buffer.from(content),
+    new Uint8Array(paddingOf(content.length)),
+  ])
+  return Buffer.concat([...pieces, endOfArchive])
+}
+
+const file = (name: string, content = ''): Part => ({ type: 'file', name, mode: 0o644, content })
+const dir = (name: string, mode = 0o755): Part => ({ type: 'directory', name, mode })
+const hard = (name: string, linkName: string): Part => ({
+  type: 'hardlink',
+  name,
+  mode: 0o600,
+  linkName,
+})
+
+const sha256 = (bytes: Uint8Array): string =>
+  `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+/** Writes an image of these layers to `path`, as an OCI layout. */
+function writeLayout(name: string, layers: readonly Buffer[], path: string): void {
+  using scratch = mkdtempDisposableSync(join(tmpdir(), 'layout-'))
+  const blobs = join(scratch.path, 'blobs/sha256')
+  mkdirSync(blobs, { recursive: true })
+  const put = (mediaType: string, bytes: Uint8Array): object => {
+    const digest = sha256(bytes)
+    writeFileSync(join(blobs, digest.slice(7)), bytes)
+    return { mediaType, digest, size: bytes.length }
+  }
+  const json = (type: string, value: unknown): object =>
+    put(`application/vnd.oci.image.${type}.v1+json`, Buffer.from(JSON.stringify(value)))
+  const config = json('config', {
+    architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: layers.map(sha256) },
+  })
+  const gzip = 'application/vnd.oci.image.layer.v1.tar+gzip'
+  const manifest = json('manifest', {
+    schemaVersion: 2,
+    config,
+    layers: layers.map((layer) => put(gzip, gzipSync(layer))),
+  })
+  const annotations = { 'io.containerd.image.name': name }
+  const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] }
+  writeFileSync(join(scratch.path, 'index.json'), JSON.stringify(index))
+  writeFileSync(join(scratch.path, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+  execFileSync('tar', ['-cf', path, '-C', scratch.path, '.'])
+}
+
+suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
+  let daemon: TestDaemon
+  let client: Client
+
+  before(async () => {
+    daemon = await startDaemon()
+    client = await connect(daemon.address, { namespace: 'unpack' })
+  })
+  after(async () => {
+    await client?.[Symbol.asyncDispose]()
+    await daemon?.[Symbol.asyncDispose]()
+  })
+
+  /** Imports an image of `layers` and gives what `look` sees in its root, mounted. */
+  async function unpacked<T>(layers: readonly Buffer[], look: (root: string) => T): Promise<T> {
+    const name = `docker.io/library/unpack:${sha256(Buffer.concat([...layers])).slice(7, 19)}`
+    const path = join(daemon.dir, 'image.tar')
+    writeLayout(name, layers, path)
+    const [image] = await client.images.import(path)
+    const mounts = await client.snapshots().view(`view ${name}`, await image?.chainId())
+    const root = join(daemon.dir, 'mounted')
+    mkdirSync(root, { recursive: true })
+    mountAll(mounts, root)
+    try {
+      return look(root)
+    } finally {
+      unmountRecursive(root)
+      await client.snapshots().remove(`view ${name}`)
+    }
+  }
+
+  const names = (root: string): readonly string[] =>
+    String(execFileSync('find', ['.', '!', '-name', '.', '-printf', '%P\n'], { cwd: root }))
+      .split('\n')
+      .filter(Boolean)
+      .toSorted()
+
+  void test('what an upper layer deletes is gone, and what it makes opaque shows only its own', async () => {
+    const found = await unpacked(
+      [
+        layerOf(
+          dir('a/'),
+          file('a/gone'),
+          file('a/kept'),
+          dir('o/'),
+          file('o/old'),
+          dir('d/'),
+          file('d/old'),
+        ),
+        layerOf(dir('a/'), file('a/.wh.gone'), dir('o/'), file('o/.wh..wh..opq'), file('o/new')),
+        layerOf(file('.wh.d'), file('top')),
+        layerOf(dir('d/'), file('d/new')),
+      ],
+      names,
+    )
+    assert.deepEqual(found, ['a', 'a/kept', 'd', 'd/new', 'o', 'o/new', 'top'])
+  })
+
+  void test('a directory that a layer leaves out keeps what the layer below says of it', async () => {
+    const layers = [layerOf(dir('tmp/', 0o1777)), layerOf(file('tmp/x', 'x'))]
+    const stat = await unpacked(layers, (root) => lstatSync(join(root, 'tmp')))
+    assert.equal(stat.mode & 0o7777, 0o1777)
+  })
+
+  void test('a hard link may name a file of a layer below', async () => {
+    const layers = [layerOf(file('f', 'content')), layerOf(file('g'), hard('h', 'f'))]
+    const found = await unpacked(layers, (root) =>
+      ['f', 'h'].map((name) => {
+        const { size, nlink, mode } = lstatSync(join(root, name))
+        return [size, nlink, mode & 0o777]
+      }),
+    )
+    assert.deepEqual(found, [
+      [7, 2, 0o600],
+      [7, 2, 0o600],
+    ])
+  })
+
+  void test('an opaque root hides all that is below', async () => {
+    const layers = [
+      layerOf(dir('d/'), file('d/old'), file('f')),
+      layerOf(dir('d/'), file('d/new'), file('.wh..wh..opq')),
+    ]
+    assert.deepEqual(await unpacked(layers, names), ['d', 'd/new'])
+  })
+
+  void test('snapshots are named and chained as ever, and blobs and config labelled', async () => {
+    const layers = Array.from({ length: 12 }, (_, i) => layerOf(file(`f${i}`, `${i}`)))
+    await unpacked(layers, (root) => assert.equal(names(root).length, 12))
+    let chain = ''
+    for (const layer of layers) {
+      const parent = chain
+      chain = chain === '' ? sha256(layer) : sha256(Buffer.from(`${chain} ${sha256(layer)}`))
+      const info = await client.snapshots().stat(chain)
+      assert.deepEqual([info.kind, info.parent], ['committed', parent])
+      const blob = await client.content.info(client.context(), sha256(gzipSync(layer)))
+      assert.equal(blob.labels['containerd.io/uncompressed'], sha256(layer))
+    }
+    const refs: string[] = []
+    for await (const { labels } of client.content.list(client.context())) {
+      const ref = labels['containerd.io/gc.ref.snapshot.overlayfs']
+      if (ref !== undefined) refs.push(ref)
+    }
+    assert.ok(refs.includes(chain))
+    for await (const { name } of client.snapshots().list()) assert.ok(!name.startsWith('extract-'))
+  })
+
+  void test('a layer with other content than the config says leaves nothing behind', async () => {
+    const good = layerOf(file('good'))
+    const path = join(daemon.dir, 'bad.tar')
+    writeLayout('docker.io/library/bad:1', [good, layerOf(file('bad')).subarray(0, 700)], path)
+    await assert.rejects(client.images.import(path), /unexpected EOF/)
+    for await (const { name } of client.snapshots().list()) assert.ok(!name.startsWith('extract-'))
+  })
+
+  void test('clients that unpack one image at once do the work once', async () => {
+    const layers = Array.from({ length: 3 }, (_, i) => layerOf(file(`once${i}`, 'x'.repeat(9999))))
+    const path = join(daemon.dir, 'once.tar')
+    writeLayout('docker.io/library/once:1', layers, path)
+    const [image] = await client.images.import(path, { unpack: false })
+    assert.ok(image)
+    const parents: string[] = []
+    const stop = new AbortController()
+    const events = (async () => {
+      const filters = ['topic=="/snapshot/prepare"']
+      try {
+        for await (const { event } of client.events(filters, stop)) {
+          parents.push(fromBinary(SnapshotPrepareSchema, event.value).parent)
+        }
+      } catch (err) {
+        if (!stop.signal.aborted) throw err
+      }
+    })()
+    const others = Array.from({ length: 5 }, () => client.with({}))
+    const tops = await Promise.all(
+      others.map(async (other) => (await other.images.get(image.name)).unpack()),
+    )
+    assert.equal(new Set(tops).size, 1)
+    stop.abort()
+    await events
+    // Each was extracted alone, not on the one below it.
+    assert.deepEqual(
+      parents,
+      layers.map(() => ''),
+    )
+  })
+})
