@@ -5,6 +5,7 @@ import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
+import { sandboxStorePlugin } from '#plugins/metadata/sandbox-store.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
@@ -25,6 +26,7 @@ export const builtins: readonly Plugin[] = [
   walkingPlugin,
   gcPlugin,
   leasesPlugin,
+  sandboxStorePlugin,
   taskPlugin,
   ...servicePlugins,
   grpcPrometheusPlugin,

@@ -16,6 +16,7 @@ import { leasesApiPlugin } from './leases/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
 import { notBuiltPlugins } from './not-built/plugins.ts'
+import { sandboxesApiPlugin } from './sandboxes/grpc.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
@@ -41,6 +42,7 @@ export const servicePlugins: readonly Plugin[] = [
   introspectionApiPlugin,
   leasesApiPlugin,
   namespacesApiPlugin,
+  sandboxesApiPlugin,
   snapshotsApiPlugin,
   tasksApiPlugin,
   versionApiPlugin,
