@@ -117,7 +117,7 @@ check('a mapped overlay can have two layers below, or two hundred', ({ path, tar
     const names = lower.map((each) => join(each, 'fs')).join(':')
     const options = [...several, `lowerdir=${names}`]
     mountAll([{ type: 'overlay', source: 'overlay', options }], target)
-    assert.deepEqual(stack(), ['overlay ro'])
+    assert.deepEqual(stack(), ['overlay rw'])
     assert.deepEqual(owner(join(target, `file-${count - 1}`)), [5001, 7001])
     unmountRecursive(target)
     assert.deepEqual(stack(), [])
