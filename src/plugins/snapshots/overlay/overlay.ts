@@ -16,6 +16,7 @@ import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/st
 import { openDatabase } from '#lib/bolt/open.ts'
 import { unimplemented } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
+import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
@@ -120,7 +121,12 @@ export class OverlaySnapshotter implements Snapshotter {
     options: SnapshotOptions = {},
   ): Promise<void> {
     ctx.signal.throwIfAborted()
-    const measure = async (id: string): Promise<Usage> => await diskUsage(this.#upper(id), ctx)
+    const measure = async (id: string): Promise<Usage> => {
+      const upper = this.#upper(id)
+      // Whoever has filled it need not have flushed it, and nobody looks at its files again.
+      const [usage] = await Promise.all([diskUsage(upper, ctx), syncFileSystem(upper)])
+      return usage
+    }
     await this.#store.commit(ctx, { name, key }, options, measure)
   }
 
