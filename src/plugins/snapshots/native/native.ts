@@ -1,5 +1,5 @@
 import { chmod } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
@@ -95,7 +95,8 @@ export class NativeSnapshotter implements Snapshotter {
     refuseRebase(this.#store, key, options)
     const measure = async (id: string): Promise<Usage> => {
       const dir = this.#dirs.of(id)
-      const [usage] = await Promise.all([diskUsage(dir, ctx), syncFileSystem(dir)])
+      // A view, which cannot be committed, has no directory of its own.
+      const [usage] = await Promise.all([diskUsage(dir, ctx), syncFileSystem(dirname(dir))])
       return usage
     }
     await this.#store.commit(ctx, { name, key }, options, measure)
