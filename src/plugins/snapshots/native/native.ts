@@ -1,5 +1,5 @@
 import { chmod } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
@@ -10,6 +10,7 @@ import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
+import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { copyTree } from './copy-tree.ts'
@@ -92,7 +93,12 @@ export class NativeSnapshotter implements Snapshotter {
   ): Promise<void> {
     ctx.signal.throwIfAborted()
     refuseRebase(this.#store, key, options)
-    const measure = async (id: string): Promise<Usage> => await diskUsage(this.#dirs.of(id), ctx)
+    const measure = async (id: string): Promise<Usage> => {
+      const dir = this.#dirs.of(id)
+      // A view, which cannot be committed, has no directory of its own.
+      const [usage] = await Promise.all([diskUsage(dir, ctx), syncFileSystem(dirname(dir))])
+      return usage
+    }
     await this.#store.commit(ctx, { name, key }, options, measure)
   }
 
