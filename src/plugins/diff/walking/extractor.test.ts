@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { encodeHeader, endOfArchive } from '#lib/tar/writer.ts'
 import { umask } from '#sys/file.ts'
 import { lgetxattr, lsetxattr } from '#sys/xattr.ts'
+import { apply, inPlace, treeOf } from '#testing/extract-place.ts'
 import { dir, file, hard, link } from '#testing/layer-archive.ts'
 
 import { applyLayer } from './apply-layer.ts'
-import { apply, inPlace, treeOf } from './place.fixture.ts'
 
 inPlace('files have their owner, mode, times and attributes', async ({ root: path }) => {
   const mtime = 1_600_000_000_123_456_789n

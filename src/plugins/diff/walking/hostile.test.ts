@@ -4,10 +4,10 @@ import { join } from 'node:path'
 
 import { encodeHeader, endOfArchive } from '#lib/tar/writer.ts'
 import { lgetxattr, llistxattr } from '#sys/xattr.ts'
+import { apply, inPlace, treeOf } from '#testing/extract-place.ts'
 import { archive, dir, entryBytes, file, hard, link, type Part } from '#testing/layer-archive.ts'
 
 import { applyLayer } from './apply-layer.ts'
-import { apply, inPlace, treeOf } from './place.fixture.ts'
 
 /*
  * Layers made to get out, to confuse, or to be too much. Each is either refused or unpacked below its

@@ -12,11 +12,11 @@ import { join } from 'node:path'
 import type { Mount } from '#core/mount/mount.ts'
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
 import { lgetxattr } from '#sys/xattr.ts'
+import { inPlace, treeOf } from '#testing/extract-place.ts'
 import { archive, dir, file, hard, link, type Part } from '#testing/layer-archive.ts'
 
 import { applyLayer } from './apply-layer.ts'
 import { openTarget } from './mounted.ts'
-import { inPlace, treeOf } from './place.fixture.ts'
 
 /*
  * Layers on an overlay, unpacked into its upper directory: what they say of files of the layers below.

@@ -4,9 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { inPlace } from '#testing/extract-place.ts'
 import { archive, dir, file } from '#testing/layer-archive.ts'
-
-import { inPlace } from './place.fixture.ts'
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 

@@ -12,11 +12,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import { archive, type Part } from '#testing/layer-archive.ts'
-import { root } from '#testing/root.ts'
+import { applyLayer } from '#plugins/diff/walking/apply-layer.ts'
+import type { ExtractTarget } from '#plugins/diff/walking/extractor.ts'
 
-import { applyLayer } from './apply-layer.ts'
-import type { ExtractTarget } from './extractor.ts'
+import { archive, type Part } from './layer-archive.ts'
+import { root } from './root.ts'
 
 /** Unpacks an archive of `parts` into `target`. */
 export async function apply(
