@@ -1,5 +1,6 @@
 import type { Plugin } from '#plugin/plugin.ts'
 import { contentPlugin } from '#plugins/content/local/plugin.ts'
+import { erofsDifferPlugin } from '#plugins/diff/erofs/plugin.ts'
 import { walkingPlugin } from '#plugins/diff/walking/plugin.ts'
 import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
@@ -29,6 +30,7 @@ export const builtins: readonly Plugin[] = [
   erofsHandlerPlugin,
   mountManagerPlugin,
   walkingPlugin,
+  erofsDifferPlugin,
   gcPlugin,
   leasesPlugin,
   taskPlugin,
