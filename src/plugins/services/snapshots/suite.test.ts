@@ -5,7 +5,7 @@ import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { Snapshots } from '#gen/services/snapshots_pb.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { callOptions } from '#proxy/call.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 import { newContext } from '#testing/context.ts'
@@ -16,7 +16,7 @@ import { serve } from '#testing/serve.ts'
 import { snapshotsApi } from './grpc.ts'
 
 const native = async (ctx: Context, root: string) => ({
-  snapshotters: new Map([['native', await NativeSnapshotter.open(ctx, root)]]),
+  snapshotters: new Map([['native', await openNative(ctx, root)]]),
 })
 
 /** A snapshotter on the other side of a connection, which goes with it. */

@@ -204,6 +204,7 @@ export class OverlaySnapshotter implements Snapshotter {
 
 /** Makes what belongs into the directory of a new snapshot. */
 async function fill(path: string, kind: Kind, owner: Owner | undefined): Promise<void> {
+  await makeDir(path, 0o700)
   await makeDir(upperDir(path), 0o755)
   if (kind === 'active') await makeDir(workDir(path), 0o711)
   if (owner) await lchown(upperDir(path), owner.uid, owner.gid)
