@@ -12,10 +12,14 @@ type Check = (
 ) => void
 
 /** What is in snapshots once they are mounted, which takes root. */
-export function checkMounted(check: Check, supports: { readonly packs?: boolean } = {}): void {
+export function checkMounted(
+  check: Check,
+  supports: { readonly packs?: boolean; readonly blocks?: boolean } = {},
+): void {
   checkFiles(check)
   checkAttributes(check)
-  checkUsage(check, supports.packs ?? false)
+  if (supports.blocks) checkBlocks(check)
+  else checkUsage(check, supports.packs ?? false)
   checkLayers(check)
 }
 
@@ -75,6 +79,19 @@ function checkAttributes(check: Check): void {
     })
     const above = await sn.prepare(ctx, 'above', 'base')
     await mounted(above, (dir) => assert.deepEqual(mode(dir), [1234, 4321, 0o755]))
+  })
+}
+
+function checkBlocks(check: Check): void {
+  check('a snapshot knows what it uses', async ({ ctx, sn }) => {
+    const mounts = await sn.prepare(ctx, 'work', '')
+    const before = await sn.usage(ctx, 'work')
+    await mounted(mounts, (dir) => write(dir, { a: 'x'.repeat(500_000) }))
+    const after = await sn.usage(ctx, 'work')
+    assert.equal(after.inodes, 1)
+    assert.ok(after.size >= before.size + 400_000 && after.size < before.size + 2_000_000)
+    await sn.commit(ctx, 'base', 'work')
+    assert.deepEqual(await sn.usage(ctx, 'base'), after)
   })
 }
 
