@@ -13,6 +13,7 @@ import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
+import { blockfilePlugin } from '#plugins/snapshots/blockfile/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
@@ -23,6 +24,7 @@ export const builtins: readonly Plugin[] = [
   contentPlugin,
   overlayPlugin,
   nativePlugin,
+  blockfilePlugin,
   erofsPlugin,
   exchangePlugin,
   deprecationsPlugin,

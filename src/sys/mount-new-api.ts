@@ -1,7 +1,9 @@
-import { closeSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 
 import { checked, cString, systemCall } from './libc.ts'
 import { MountFlag } from './mount-flags.ts'
+import { attachTree } from './mount-tree.ts'
+import { splitOverlayOptions, unescapeLower } from './overlay-options.ts'
 
 /** What `mountNewApi` mounts. */
 export interface LongMount {
@@ -31,25 +33,19 @@ const fsmount: (...args: [number, number, number]) => number = systemCall(432, [
   'unsigned int',
   'unsigned int',
 ])
-const moveMount: (...args: [number, Text, number, Text, number]) => number = systemCall(429, [
-  'int',
-  'const char *',
-  'int',
-  'const char *',
-  'unsigned int',
-])
 
 const CLOEXEC = 1
 const SET_FLAG = 0
 const SET_STRING = 1
 const CREATE = 6
-const MOVE_MOUNT_F_EMPTY_PATH = 4
-const AT_FDCWD = -100
+const O_PATH = 0o10000000
+/** The kernel takes so many bytes of one value. */
+const maxValue = 255
 
 /**
  * Mounts with options too long for mount(2), which takes one page of them: one fsconfig(2) for each
  * option, and for overlay one for each lower directory (`lowerdir+`, Linux 6.5). The kernel bounds
- * each value to 255 bytes, not their sum.
+ * each value and not their sum: a directory with a longer name goes by that of its descriptor.
  *
  * @throws {SystemError}
  */
@@ -60,8 +56,7 @@ export function mountNewApi(spec: LongMount): void {
     const attributes = mountAttributes(spec.flags)
     const made = checked(fsmount(context, CLOEXEC, attributes), 'fsmount', { path: spec.target })
     try {
-      const moved = moveMount(made, '', AT_FDCWD, cString(spec.target), MOVE_MOUNT_F_EMPTY_PATH)
-      checked(moved, 'move_mount', { path: spec.target })
+      attachTree(made, spec.target)
     } finally {
       closeSync(made)
     }
@@ -71,33 +66,36 @@ export function mountNewApi(spec: LongMount): void {
 }
 
 function configure(context: number, spec: LongMount): void {
+  using opened = new DisposableStack()
+  const short = (key: string, value: string): string => {
+    if (Buffer.byteLength(value) <= maxValue || !directoryKeys.has(key)) return value
+    const fd = openSync(value, O_PATH)
+    opened.defer(() => closeSync(fd))
+    return `/proc/self/fd/${fd}`
+  }
   const set = (command: number, key: Text, value: Text, what: string): void => {
     checked(fsconfig(context, command, key, value, 0), 'fsconfig', { path: what })
   }
   set(SET_STRING, 'source', cString(spec.source || spec.type), 'source')
   if (spec.flags & MountFlag.readonly) set(SET_FLAG, 'ro', null, 'ro')
-  for (const [key, value] of spec.data.flatMap(splitOption)) {
+  for (const [key, value] of separateOptions(spec.data)) {
     if (value === undefined) set(SET_FLAG, cString(key), null, key)
-    else set(SET_STRING, cString(key), cString(value), value)
+    else set(SET_STRING, cString(key), cString(short(key, value)), value)
   }
   set(CREATE, null, null, spec.target)
 }
 
+const directoryKeys = new Set(['lowerdir+', 'upperdir', 'workdir'])
+
 type Option = readonly [key: string, value: string | undefined]
 
-function splitOption(option: string): readonly Option[] {
-  const equals = option.indexOf('=')
-  if (equals < 0) return [[option, undefined]]
-  const key = option.slice(0, equals)
-  const value = option.slice(equals + 1)
-  if (key !== 'lowerdir') return [[key, value]]
-  return splitLowerDirs(value).map((dir): Option => ['lowerdir+', dir])
-}
-
-/** Overlay separates directories by `:` and escapes with a backslash; single values are unescaped. */
-function splitLowerDirs(value: string): readonly string[] {
-  const dirs = value.match(/(?:\\.|[^:\\])+/gs) ?? []
-  return dirs.map((dir) => dir.replace(/\\(.)/gs, '$1'))
+function separateOptions(options: readonly string[]): readonly Option[] {
+  const { lower, others } = splitOverlayOptions(options)
+  const own = others.map((option): Option => {
+    const equals = option.indexOf('=')
+    return equals < 0 ? [option, undefined] : [option.slice(0, equals), option.slice(equals + 1)]
+  })
+  return [...own, ...lower.map((dir): Option => ['lowerdir+', unescapeLower(dir)])]
 }
 
 /** MOUNT_ATTR_* of mount_setattr(2); the low bits are those of mount(2). */

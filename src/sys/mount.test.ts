@@ -9,6 +9,7 @@ import { root } from '#testing/root.ts'
 import { isErrno } from './errno.ts'
 import { MountFlag, parseMountOptions } from './mount-flags.ts'
 import { mountInfo, parseMountInfo } from './mount-info.ts'
+import { mountCompact } from './mount-one.ts'
 import { mount, mountAll, unmount, unmountAll, unmountRecursive } from './mount.ts'
 
 /** A tmpfs of our own, gone with all that is mounted in it when the test ends. */
@@ -73,6 +74,39 @@ test('an overlay of more lower directories than a page can name shows them all',
   assert.equal(readdirSync(target).length, lowers.length)
   writeFileSync(join(target, 'new'), '')
   assert.deepEqual(readdirSync(join(dir.path, 'upper')), ['new'])
+})
+
+test('neither many layers nor long names keep an overlay from being mounted', (t) => {
+  if (!root(t)) return
+  using dir = scratch()
+  const long = join('a'.repeat(200), 'b'.repeat(200), 'c'.repeat(200))
+  const [home = '', target = ''] = makeDirs(dir.path, long, 'target')
+  const lowers = makeDirs(home, ...Array.from({ length: 220 }, (_, i) => `${i}/fs`))
+  for (const [i, lower] of lowers.entries()) writeFileSync(join(lower, `file-${i}`), '')
+  const [upper, work] = makeDirs(home, 'upper', 'work')
+  const data = [`lowerdir=${lowers.join(':')}`, `upperdir=${upper}`, `workdir=${work}`]
+  mountAll([{ type: 'overlay', source: 'overlay', options: data }], target)
+  assert.equal(readdirSync(target).length, lowers.length)
+  writeFileSync(join(target, 'new'), '')
+  assert.deepEqual(readdirSync(join(home, 'upper')), ['new'])
+})
+
+test('an older kernel mounts as many layers as a page has names of, and no more', (t) => {
+  if (!root(t)) return
+  using dir = scratch()
+  const [home = '', target = ''] = makeDirs(dir.path, 'x'.repeat(250), 'target')
+  const lowers = makeDirs(home, ...Array.from({ length: 200 }, (_, i) => `${i}/fs`))
+  const spec = (count: number) => ({
+    type: 'overlay',
+    source: 'overlay',
+    target,
+    flags: 0,
+    data: [`lowerdir=${lowers.slice(0, count).join(':')}`],
+  })
+  assert.ok(mountCompact(spec(128)))
+  assert.equal(mountInfo().findLast(({ mountPoint }) => mountPoint === target)?.type, 'overlay')
+  assert.ok(!mountCompact(spec(200)))
+  assert.ok(!mountCompact({ ...spec(0), data: ['size=1m'] }))
 })
 
 test('a mount with a target goes below the place, and no link leads it out', (t) => {

@@ -189,6 +189,7 @@ export class ErofsSnapshotter implements Snapshotter {
     kind: CreateOptions['kind'],
     parentId: string | undefined,
   ): Promise<void> {
+    await makeDir(path, 0o700)
     await makeDir(upperDir(path), 0o755)
     if (kind === 'active') {
       if (this.#options.writableBytes === 0) await makeDir(workDir(path), 0o711)

@@ -14,28 +14,28 @@ export interface MountSource {
   readonly dirOf: (id: string) => string
   /** Added to overlay mounts. */
   readonly options: readonly string[]
+  /** Whose files those below are; first of all options. */
+  readonly mapping: readonly string[]
 }
 
 /** How to mount a snapshot: one layer alone by a bind mount, several by overlayfs. */
-export function snapshotMounts({ snapshot, dirOf, options }: MountSource): readonly Mount[] {
-  const { id, info, parentIds } = snapshot
+export function snapshotMounts(given: MountSource): readonly Mount[] {
+  const { dirOf, mapping, options } = given
+  const { id, info, parentIds } = given.snapshot
   const active = info.kind === 'active'
   const [below, ...others] = parentIds
-  if (below === undefined) return [bind(upperDir(dirOf(id)), active ? 'rw' : 'ro')]
-  if (!active && others.length === 0) return [bind(upperDir(dirOf(below)), 'ro')]
+  const bind = (source: string, access: 'rw' | 'ro'): readonly Mount[] => [
+    { type: 'bind', source, options: [...mapping, access, 'rbind'] },
+  ]
+  if (below === undefined) return bind(upperDir(dirOf(id)), active ? 'rw' : 'ro')
+  if (!active && others.length === 0) return bind(upperDir(dirOf(below)), 'ro')
   const writable = [`workdir=${workDir(dirOf(id))}`, `upperdir=${upperDir(dirOf(id))}`]
   const lower = parentIds.map((parent) => upperDir(dirOf(parent))).join(':')
   return [
     {
       type: 'overlay',
       source: 'overlay',
-      options: [...(active ? writable : []), `lowerdir=${lower}`, ...options],
+      options: [...mapping, ...(active ? writable : []), `lowerdir=${lower}`, ...options],
     },
   ]
 }
-
-const bind = (source: string, access: 'rw' | 'ro'): Mount => ({
-  type: 'bind',
-  source,
-  options: [access, 'rbind'],
-})

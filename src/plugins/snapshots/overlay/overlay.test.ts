@@ -143,13 +143,6 @@ suite('overlay snapshotter on disk', () => {
     assert.deepEqual(listed, [labels[key]])
   })
 
-  test('mapped user ids are refused with a sentence', async (t) => {
-    await using g = await given(t)
-    const labels = { 'containerd.io/snapshot/uidmapping': '0:100000:65536' }
-    const refused = g.sn.prepare(g.ctx, 'a', '', { labels })
-    await rejectsWith('unimplemented', refused, /mapped user ids/)
-  })
-
   test('two do not open one root', async (t) => {
     await using g = await given(t)
     const second = OverlaySnapshotter.open(g.ctx, g.root, plain)

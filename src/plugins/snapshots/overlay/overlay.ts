@@ -14,10 +14,10 @@ import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/storage/storage.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
-import { unimplemented } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { tryLock } from '#sys/flock.ts'
 
+import { mappedRoot, mappingOptions, type Owner } from './id-mapping.ts'
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
 import { overlayOptions } from './probe.ts'
 
@@ -27,12 +27,13 @@ export interface OverlayOptions {
   readonly asyncRemove: boolean
   /** Show each snapshot's upper directory as a label. */
   readonly upperdirLabel: boolean
+  /** Mounts can have the files below belong to the users of a container. */
+  readonly remapIds?: boolean
   /** Added to overlay mounts, with what the kernel needs; bind mounts do not get them. */
   readonly mountOptions: readonly string[]
 }
 
 const upperdirKey = 'containerd.io/snapshot/overlay.upperdir'
-const idMappingKeys = ['containerd.io/snapshot/uidmapping', 'containerd.io/snapshot/gidmapping']
 
 /** How long another process may take to close the database, in ms. */
 const lockTimeoutMs = 1000
@@ -146,25 +147,31 @@ export class OverlaySnapshotter implements Snapshotter {
 
   async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
-    const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
-    if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
+    const mapped = mappedRoot(options.labels ?? {})
     const reserved = this.#store.reserve(options)
     const { id, parentId } = reserved
+    const owner = await this.#rootOwner(mapped, parentId)
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
-      await this.#fill(path, options.kind, parentId)
+      await fill(path, options.kind, owner)
     })
     const snapshot = await this.#store.create(ctx, options, reserved)
     dir.keep()
     return this.#mounts(snapshot)
   }
 
-  /** Makes what belongs into the directory of a new snapshot. Its root is owned like the parent's. */
-  async #fill(path: string, kind: Kind, parentId: string | undefined): Promise<void> {
-    await makeDir(upperDir(path), 0o755)
-    if (kind === 'active') await makeDir(workDir(path), 0o711)
-    if (parentId === undefined) return
-    const { uid, gid } = await stat(this.#upper(parentId))
-    await lchown(upperDir(path), uid, gid)
+  /**
+   * Who owns the root of a new snapshot: who is to write to it, or else as below.
+   *
+   * Without a parent it is mounted by itself and mapped as a whole, so root of the container is who
+   * root is on disk. (Upstream has its root belong to who root is outside, which no user of the
+   * container is, nor may write to.)
+   */
+  async #rootOwner(
+    mapped: Owner | undefined,
+    parentId: string | undefined,
+  ): Promise<Owner | undefined> {
+    if (mapped && !(this.#options.remapIds && parentId === undefined)) return mapped
+    return parentId === undefined ? undefined : await stat(this.#upper(parentId))
   }
 
   #active(key: string): Snapshot {
@@ -176,8 +183,13 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   #mounts(snapshot: Snapshot): readonly Mount[] {
-    const dirOf = (id: string): string => this.#dirs.of(id)
-    return snapshotMounts({ snapshot, dirOf, options: this.#options.mountOptions })
+    const { mountOptions, remapIds } = this.#options
+    return snapshotMounts({
+      snapshot,
+      dirOf: (id) => this.#dirs.of(id),
+      options: mountOptions,
+      mapping: remapIds ? mappingOptions(snapshot.info.labels) : [],
+    })
   }
 
   #shown({ id, info }: StoredSnapshot): Info {
@@ -188,6 +200,14 @@ export class OverlaySnapshotter implements Snapshotter {
   #upper(id: string): string {
     return upperDir(this.#dirs.of(id))
   }
+}
+
+/** Makes what belongs into the directory of a new snapshot. */
+async function fill(path: string, kind: Kind, owner: Owner | undefined): Promise<void> {
+  await makeDir(path, 0o700)
+  await makeDir(upperDir(path), 0o755)
+  if (kind === 'active') await makeDir(workDir(path), 0o711)
+  if (owner) await lchown(upperDir(path), owner.uid, owner.gid)
 }
 
 /** Makes a directory with exactly this mode, whatever the umask. */
