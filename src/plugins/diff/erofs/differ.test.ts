@@ -45,6 +45,7 @@ void suite('the erofs differ', { skip }, () => {
           immutable: false,
           writableBytes,
           verity: 'auto',
+          remapIds: false,
         } as const
         await using sn = await ErofsSnapshotter.open(ctx, join(root, 'erofs'), options)
         const differ = new ErofsDiffer(metadata.content)

@@ -22,6 +22,7 @@ const erofsOptions: ErofsOptions = {
   immutable: false,
   writableBytes: 0,
   verity: 'auto',
+  remapIds: true,
 }
 
 const native = async (ctx: Context, root: string) => ({

@@ -17,7 +17,7 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { tryLock } from '#sys/flock.ts'
 
-import { mappedRoot, mappingOptions, type Owner } from './id-mapping.ts'
+import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
 import { overlayOptions } from './probe.ts'
 
