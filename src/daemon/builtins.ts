@@ -1,5 +1,6 @@
 import type { Plugin } from '#plugin/plugin.ts'
 import { contentPlugin } from '#plugins/content/local/plugin.ts'
+import { erofsDifferPlugin } from '#plugins/diff/erofs/plugin.ts'
 import { walkingPlugin } from '#plugins/diff/walking/plugin.ts'
 import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
@@ -13,6 +14,7 @@ import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
+import { blockfilePlugin } from '#plugins/snapshots/blockfile/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
@@ -23,6 +25,7 @@ export const builtins: readonly Plugin[] = [
   contentPlugin,
   overlayPlugin,
   nativePlugin,
+  blockfilePlugin,
   erofsPlugin,
   exchangePlugin,
   deprecationsPlugin,
@@ -30,6 +33,7 @@ export const builtins: readonly Plugin[] = [
   erofsHandlerPlugin,
   mountManagerPlugin,
   walkingPlugin,
+  erofsDifferPlugin,
   gcPlugin,
   leasesPlugin,
   sandboxStorePlugin,

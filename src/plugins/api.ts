@@ -33,6 +33,8 @@ export {
   ImagesService,
   LeasePlugin,
   MetadataPlugin,
+  MountHandlerPlugin,
+  MountManagerPlugin,
   NamespacesService,
   type RpcContext,
   RuntimePlugin,
@@ -66,6 +68,7 @@ export type { Envelope, Exchange, Publisher } from '#core/events/events.ts'
 export type { Descriptor, Image, ImageStore } from '#core/images/images.ts'
 export type { LeaseManager } from '#core/leases/leases.ts'
 export type { Metadata } from '#core/metadata/metadata.ts'
+export type { ActiveMount, MountHandler, MountManager } from '#core/mount/manager.ts'
 export type { Mount } from '#core/mount/mount.ts'
 export type { Task, TaskManager } from '#core/runtime/runtime.ts'
 export type { Sandbox, SandboxController } from '#core/sandbox/controller.ts'

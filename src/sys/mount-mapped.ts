@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { formatIdMap, parseIdMap } from '#lib/id-map/id-map.ts'
@@ -54,8 +54,9 @@ function mountMappedTree(spec: MountSpec, { options, target, namespace }: Mappin
 
 /**
  * An overlay can't be mapped; what is below it can. The directories below are reached through a
- * mapped mount of what holds them all, which is at `target` itself for as long as this takes: a
- * crash leaves nothing where nobody looks. The upper directory has the ids of those who write.
+ * mapped mount of what holds them all, with those of them that are mounts themselves. It is at
+ * `target` itself for as long as this takes: a crash leaves nothing where nobody looks. The upper
+ * directory has the ids of those who write.
  */
 function mountMappedOverlay(spec: MountSpec, { options, target, namespace }: Mapping): void {
   const { lower, others } = splitOverlayOptions(options.data)
@@ -65,9 +66,10 @@ function mountMappedOverlay(spec: MountSpec, { options, target, namespace }: Map
   }
   using undo = new DisposableStack()
   using closing = new DisposableStack()
-  const layers = cloneTree(common)
+  const recursive = lower.some((dir) => statSync(dir).dev !== statSync(common).dev)
+  const layers = cloneTree(common, { recursive })
   closing.defer(() => closeSync(layers))
-  mapIds(layers, { namespace, attributes: MountAttribute.readonly })
+  mapIds(layers, { namespace, recursive, attributes: MountAttribute.readonly })
   attachTree(layers, target)
   undo.defer(() => unmount(target, { detach: true }))
   const place = openSync(target, O_PATH)

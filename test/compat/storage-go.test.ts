@@ -8,7 +8,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { readBlob } from '#core/content/read-blob.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { LocalStore } from '#plugins/content/local/local-store.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { everyContainerd } from '#testing/containerd.ts'
 import { newContext } from '#testing/context.ts'
@@ -22,7 +22,7 @@ const snapshotters = {
       upperdirLabel: false,
       mountOptions: [],
     }),
-  native: async (t: TestContext, path: string) => await NativeSnapshotter.open(newContext(t), path),
+  native: async (t: TestContext, path: string) => await openNative(newContext(t), path),
 } as const
 
 for (const go of everyContainerd()) {

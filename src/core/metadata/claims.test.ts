@@ -9,7 +9,7 @@ import type { Context } from '#core/context.ts'
 import type { CollectionStats } from '#core/gc/gc.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { digestOf } from '#lib/digest/digest.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { newContext } from '#testing/context.ts'
 import { type TestMetadata, testMetadata } from '#testing/metadata.ts'
 import { overriding, overridingStore } from '#testing/overriding.ts'
@@ -50,7 +50,7 @@ async function atTheMoment(t: TestContext, body: (given: Given) => Promise<void>
   await using dir = await mkdtempDisposable(join(tmpdir(), 'claims-'))
   const moment = new Moment()
   const ctx = { ...newContext(t), lease: 'l' }
-  const backend = await NativeSnapshotter.open(ctx, join(dir.path, 'native'))
+  const backend = await openNative(ctx, join(dir.path, 'native'))
   await using opened = await testMetadata(ctx, dir.path, {
     snapshotters: new Map([['native', paused(backend, moment)]]),
     wrapContent: (store) => pausedStore(store, moment),

@@ -11,7 +11,7 @@ import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { background } from '#lib/async/background.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { internal } from '#lib/errors/errors.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { type TestMetadata, testMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { overriding } from '#testing/overriding.ts'
@@ -37,7 +37,7 @@ async function withAll(
       await body({ ...given, sn, backend })
     },
     async (ctx, root) => {
-      backend = await NativeSnapshotter.open(ctx, join(root, 'native'))
+      backend = await openNative(ctx, join(root, 'native'))
       return { snapshotters: new Map([['native', overriding(backend, override(backend))]]) }
     },
   )
@@ -212,7 +212,7 @@ void suite('collector', () => {
       await backend.commit(ctx, 'testing/10/base', 'testing/9/a')
       await backend.prepare(ctx, 'testing/11/child', 'testing/10/base')
       await given[Symbol.asyncDispose]()
-      const reopened = await NativeSnapshotter.open(ctx, join(root, 'native'))
+      const reopened = await openNative(ctx, join(root, 'native'))
       const snapshotters = new Map([['native', reopened]])
       await using again = await testMetadata(ctx, root, { snapshotters })
       assert.deepEqual(await blobs(ctx, again.content), [digest])

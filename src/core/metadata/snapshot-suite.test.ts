@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { newContext } from '#testing/context.ts'
 import { testMetadata } from '#testing/metadata.ts'
@@ -11,7 +11,7 @@ import { overriding } from '#testing/overriding.ts'
 
 const overlay = { asyncRemove: true, upperdirLabel: true, mountOptions: [] }
 const backends: Record<string, (ctx: Context, root: string) => Promise<Snapshotter>> = {
-  native: async (ctx, root) => await NativeSnapshotter.open(ctx, root),
+  native: async (ctx, root) => await openNative(ctx, root),
   overlayfs: async (ctx, root) => await OverlaySnapshotter.open(ctx, root, overlay),
 }
 

@@ -174,11 +174,6 @@ export const knownPlugins: Readonly<Record<string, Shape>> = {
   'io.containerd.grpc.v1.cri': criServer,
   'io.containerd.nri.v1.nri': nri,
   'io.containerd.transfer.v1.local': transfer,
-  'io.containerd.differ.v1.erofs': {
-    mkfs_options: noStrings,
-    enable_tar_index: false,
-    enable_dmverity: false,
-  },
   'io.containerd.image-verifier.v1.bindir': {
     bin_dir: '/opt/containerd/image-verifier/bin',
     max_verifiers: 10,
@@ -227,15 +222,6 @@ export const knownPlugins: Readonly<Record<string, Shape>> = {
     discard_blocks: false,
     fs_type: '',
     fs_options: '',
-  },
-  'io.containerd.snapshotter.v1.erofs': {
-    ...rootPath,
-    ovl_mount_options: noStrings,
-    enable_fsverity: false,
-    set_immutable: false,
-    default_size: '',
-    dmverity_mode: '',
-    layer_content_caches: noStrings,
   },
   'io.containerd.snapshotter.v1.zfs': rootPath,
   'io.containerd.tracing.processor.v1.otlp': { endpoint: '', protocol: '', insecure: false },

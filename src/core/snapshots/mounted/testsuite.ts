@@ -14,13 +14,15 @@ type Check = (
 interface Supports {
   readonly packs?: boolean
   readonly inFile?: boolean
+  readonly blocks?: boolean
 }
 
 /** What is in snapshots once they are mounted, which takes root. */
 export function checkMounted(check: Check, supports: Supports = {}): void {
   checkFiles(check)
   checkAttributes(check)
-  checkUsage(check, supports)
+  if (supports.blocks) checkBlocks(check)
+  else checkUsage(check, supports)
   checkLayers(check)
 }
 
@@ -80,6 +82,19 @@ function checkAttributes(check: Check): void {
     })
     const above = await sn.prepare(ctx, 'above', 'base')
     await mounted(above, (dir) => assert.deepEqual(mode(dir), [1234, 4321, 0o755]))
+  })
+}
+
+function checkBlocks(check: Check): void {
+  check('a snapshot knows what it uses', async ({ ctx, sn }) => {
+    const mounts = await sn.prepare(ctx, 'work', '')
+    const before = await sn.usage(ctx, 'work')
+    await mounted(mounts, (dir) => write(dir, { a: 'x'.repeat(500_000) }))
+    const after = await sn.usage(ctx, 'work')
+    assert.equal(after.inodes, 1)
+    assert.ok(after.size >= before.size + 400_000 && after.size < before.size + 2_000_000)
+    await sn.commit(ctx, 'base', 'work')
+    assert.deepEqual(await sn.usage(ctx, 'base'), after)
   })
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { mkdir, readdir, rename } from 'node:fs/promises'
+import { readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
@@ -46,8 +46,8 @@ export class SnapshotDirs {
   }
 
   /**
-   * Makes the directory of the snapshot `id`, which has no record yet. It appears under that name
-   * only when `fill` has put into it what belongs there.
+   * Makes the directory of the snapshot `id`, which has no record yet; or its file, where snapshots
+   * are files. It appears under that name only when `fill` has made it, with all that belongs into it.
    */
   async make(ctx: Context, id: string, fill: (path: string) => Promise<void>): Promise<NewDir> {
     const name = `new-${suffix()}`
@@ -61,7 +61,6 @@ export class SnapshotDirs {
       await this.remove(ctx, unwanted)
     })
     try {
-      await mkdir(path, { mode: 0o700 })
       await fill(path)
       await this.#place(path, id)
     } catch (err) {

@@ -7,7 +7,7 @@ import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { Snapshots } from '#gen/services/snapshots_pb.ts'
 import { type ErofsOptions, ErofsSnapshotter } from '#plugins/snapshots/erofs/erofs.ts'
 import { missingForErofs } from '#plugins/snapshots/erofs/probe.ts'
-import { NativeSnapshotter } from '#plugins/snapshots/native/native.ts'
+import { openNative } from '#plugins/snapshots/native/native.ts'
 import { callOptions } from '#proxy/call.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 import { newContext } from '#testing/context.ts'
@@ -22,10 +22,11 @@ const erofsOptions: ErofsOptions = {
   immutable: false,
   writableBytes: 0,
   verity: 'auto',
+  remapIds: true,
 }
 
 const native = async (ctx: Context, root: string) => ({
-  snapshotters: new Map([['native', await NativeSnapshotter.open(ctx, root)]]),
+  snapshotters: new Map([['native', await openNative(ctx, root)]]),
 })
 
 const erofs = async (ctx: Context, root: string) => ({

@@ -11,6 +11,7 @@ const plain: ErofsOptions = {
   immutable: false,
   writableBytes: 0,
   verity: 'auto',
+  remapIds: true,
 }
 
 const missing = missingForErofs()

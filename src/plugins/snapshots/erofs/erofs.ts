@@ -1,22 +1,33 @@
-import { chmod, lchown, mkdir, stat, writeFile } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
+import { chmod, copyFile, lchown, mkdir, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
 import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
-import { alreadyExists, describe, failedPrecondition, unimplemented } from '#lib/errors/errors.ts'
+import { alreadyExists, describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { tryLock } from '#sys/flock.ts'
 import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
 import { unmountRecursive } from '#sys/mount.ts'
 
-import { marker, SnapshotFiles, upperDir, type VerityMode, workDir } from './files.ts'
+import { cachedImage } from './cache.ts'
+import {
+  layerFile,
+  marker,
+  SnapshotFiles,
+  upperDir,
+  verityFile,
+  type VerityMode,
+  workDir,
+} from './files.ts'
+import { requireVerity } from './fs-verity.ts'
 import { dropImage, dropSources, makeImage } from './image.ts'
 import { snapshotMounts } from './mounts.ts'
 
@@ -29,10 +40,15 @@ export interface ErofsOptions {
   /** Size of the file that takes what is written to a snapshot, in bytes; 0 for a directory instead. */
   readonly writableBytes: number
   readonly verity: VerityMode
+  /** Have mounts give the files of the layers to the users that labels map those of a container to. */
+  readonly remapIds: boolean
+  /** Have the kernel refuse to read an image that is not what it was. */
+  readonly fsVerity?: boolean
+  /** Directories of images that are used instead of unpacking layers; see `./cache.ts`. */
+  readonly caches?: readonly string[]
 }
 
 const maxSizeLabel = 'containerd.io/snapshot/max-size'
-const idMappingKeys = ['containerd.io/snapshot/uidmapping', 'containerd.io/snapshot/gidmapping']
 
 /** How long another process may take to close the database, in ms. */
 const lockTimeoutMs = 1000
@@ -55,9 +71,14 @@ export class ErofsSnapshotter implements Snapshotter {
     this.#options = options
   }
 
-  /** Opens the snapshots in `root`, which is made when it is missing. */
+  /**
+   * Opens the snapshots in `root`, which is made when it is missing.
+   *
+   * @throws `failed_precondition` for fs-verity where the file system has none.
+   */
   static async open(ctx: Context, root: string, options: ErofsOptions): Promise<ErofsSnapshotter> {
     const dirs = new SnapshotDirs(root)
+    if (options.fsVerity) await requireVerity(root)
     const { signal } = ctx
     const db = await openDatabase(join(root, 'metadata.db'), {
       signal,
@@ -129,7 +150,7 @@ export class ErofsSnapshotter implements Snapshotter {
       await this.#store.commit(ctx, { name, key }, options, async (id) => {
         this.#checkCommit(name, key)
         made.push(id)
-        await makeImage(ctx, this.#files, id)
+        await makeImage(ctx, this.#files, id, this.#options.fsVerity ?? false)
         return await diskUsage(this.#files.layer(id), ctx)
       })
     } catch (err) {
@@ -171,32 +192,43 @@ export class ErofsSnapshotter implements Snapshotter {
 
   async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
-    const mapping = idMappingKeys.find((key) => options.labels?.[key] !== undefined)
-    if (mapping) throw unimplemented(`snapshots with mapped user ids (label ${mapping})`)
+    const mapped = mappedRoot(options.labels ?? {})
     const reserved = this.#store.reserve(options)
     const { id, parentId } = reserved
+    const owner = mapped ?? (await this.#rootOwner(parentId))
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
-      await this.#fill(path, options.kind, parentId)
+      await this.#fill(path, options.kind, owner)
+      await this.#useCached(path, options)
     })
     const snapshot = await this.#store.create(ctx, options, reserved)
     dir.keep()
     return this.#mounts(snapshot)
   }
 
-  /** Makes what belongs into the directory of a new snapshot. Its root is owned like the parent's. */
-  async #fill(
-    path: string,
-    kind: CreateOptions['kind'],
-    parentId: string | undefined,
-  ): Promise<void> {
+  async #rootOwner(parentId: string | undefined): Promise<Owner | undefined> {
+    return parentId === undefined ? undefined : await stat(this.#files.upper(parentId))
+  }
+
+  /** Makes what belongs into the directory of a new snapshot. */
+  async #fill(path: string, kind: CreateOptions['kind'], owner: Owner | undefined): Promise<void> {
+    await makeDir(path, 0o700)
     await makeDir(upperDir(path), 0o755)
     if (kind === 'active') {
       if (this.#options.writableBytes === 0) await makeDir(workDir(path), 0o711)
       await writeFile(marker(path), '', { mode: 0o644 })
     }
-    if (parentId === undefined) return
-    const { uid, gid } = await stat(this.#files.upper(parentId))
-    await lchown(upperDir(path), uid, gid)
+    if (owner) await lchown(upperDir(path), owner.uid, owner.gid)
+  }
+
+  /** Uses the image of a layer that is there already. One with a parent would hide it. */
+  async #useCached(path: string, { kind, parent, labels = {} }: CreateOptions): Promise<void> {
+    const { caches = [], verity } = this.#options
+    const found = kind === 'active' && parent === '' ? cachedImage(caches, labels) : undefined
+    if (found === undefined) return
+    await symlink(found, layerFile(path))
+    const sidecar = verityFile(found)
+    if (verity !== 'off' && existsSync(sidecar))
+      await copyFile(sidecar, verityFile(layerFile(path)))
   }
 
   /** Before an image is made, which may take long and must not touch one that is in use. */
@@ -220,13 +252,14 @@ export class ErofsSnapshotter implements Snapshotter {
   }
 
   #mounts(snapshot: Snapshot): readonly Mount[] {
-    const { overlayOptions, writableBytes } = this.#options
+    const { overlayOptions, writableBytes, remapIds } = this.#options
     const asked = Number(snapshot.info.labels[maxSizeLabel])
     const own = writableBytes > 0 && Number.isSafeInteger(asked) && asked > 0
     return snapshotMounts({
       snapshot,
       files: this.#files,
       overlayOptions,
+      mapping: remapIds ? mappingOptions(snapshot.info.labels) : [],
       writableBytes: own ? asked : writableBytes,
     })
   }
@@ -235,6 +268,8 @@ export class ErofsSnapshotter implements Snapshotter {
   #protect(ctx: Context, id: string, on: boolean): void {
     if (on && !this.#options.immutable) return
     const path = this.#files.layer(id)
+    // An image of a cache is not ours.
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return
     try {
       setInodeFlag(path, InodeFlag.immutable, on)
     } catch (err) {

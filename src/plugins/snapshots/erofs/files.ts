@@ -76,7 +76,7 @@ export class SnapshotFiles {
    */
   verity(id: string): string | undefined {
     if (this.#verity === 'off') return undefined
-    const path = `${this.layer(id)}.dmverity`
+    const path = verityFile(this.layer(id))
     if (existsSync(path)) return path
     if (this.#verity === 'auto') return undefined
     throw failedPrecondition(
@@ -88,4 +88,6 @@ export class SnapshotFiles {
 export const upperDir = (dir: string): string => join(dir, 'fs')
 export const workDir = (dir: string): string => join(dir, 'work')
 export const layerFile = (dir: string): string => join(dir, 'layer.erofs')
+/** Beside an image, or the image of a cache. */
+export const verityFile = (image: string): string => `${image}.dmverity`
 export const marker = (dir: string): string => join(dir, '.erofslayer')

@@ -10,21 +10,33 @@ import { removeTree } from '#lib/fs/remove-tree.ts'
 import { mountAll, unmountAll } from '#sys/mount.ts'
 
 import type { SnapshotFiles } from './files.ts'
+import { enableVerityOf } from './fs-verity.ts'
 
 /**
  * Makes the image of an active snapshot, unless a differ has: `layer.erofs`, durable, while its other
  * name `layer.erofs.new` says that its commit is not done. One that a commit has left that failed is made
  * again: what it is of may have changed.
  *
+ * @param guarded whether the kernel is to refuse blocks of it that are not what they were.
  * @throws what mkfs.erofs says.
  */
-export async function makeImage(ctx: Context, files: SnapshotFiles, id: string): Promise<void> {
+export async function makeImage(
+  ctx: Context,
+  files: SnapshotFiles,
+  id: string,
+  guarded: boolean,
+): Promise<void> {
   const [image, unfinished] = [files.layer(id), files.newLayer(id)]
-  if (existsSync(image) && !existsSync(unfinished)) return await sync(image)
+  if (files.isApplied(id)) {
+    await sync(image)
+    if (guarded) await enableVerityOf(image)
+    return
+  }
   await dropImage(files, id)
   try {
     await convert(ctx, files, id)
     await sync(unfinished)
+    if (guarded) await enableVerityOf(unfinished)
     await link(unfinished, image)
     await sync(dirname(image))
   } catch (err) {

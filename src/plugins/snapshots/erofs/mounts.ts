@@ -12,6 +12,8 @@ export interface MountSource {
   readonly files: SnapshotFiles
   /** Added to overlay mounts. */
   readonly overlayOptions: readonly string[]
+  /** Whose files those of the layers are; for overlay mounts. */
+  readonly mapping: readonly string[]
   /** Size of the file that takes what is written, in bytes; 0 for a directory instead. */
   readonly writableBytes: number
 }
@@ -45,7 +47,12 @@ export function snapshotMounts(from: MountSource): readonly Mount[] {
   return [
     ...(inFile ? [imageFile(files.writable(id), writableBytes)] : []),
     ...lowers,
-    formatted('mkdir/overlay', 'overlay', [...upper, `lowerdir=${lower}`, ...from.overlayOptions]),
+    formatted('mkdir/overlay', 'overlay', [
+      ...upper,
+      ...from.mapping,
+      `lowerdir=${lower}`,
+      ...from.overlayOptions,
+    ]),
   ]
 }
 

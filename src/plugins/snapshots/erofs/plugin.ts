@@ -1,3 +1,6 @@
+import { isAbsolute } from 'node:path'
+
+import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
 import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
 import { parseRamSize } from '#lib/go/ram-size.ts'
 import { SkipPlugin, definePlugin } from '#plugin/plugin.ts'
@@ -5,7 +8,7 @@ import { SnapshotPlugin } from '#plugins/types.ts'
 
 import { ErofsSnapshotter } from './erofs.ts'
 import type { VerityMode } from './files.ts'
-import { missingForErofs } from './probe.ts'
+import { missingForErofs, supportsIdMapping } from './probe.ts'
 
 /** `[plugins."io.containerd.snapshotter.v1.erofs"]` in config.toml. */
 export interface ErofsConfig {
@@ -42,27 +45,31 @@ export const erofsPlugin = definePlugin({
   describe: {
     rootPath: 'Where snapshots live; empty for the plugin’s own root directory.',
     ovlMountOptions: 'Added to overlay mounts.',
-    enableFsverity: 'Have the kernel check images by fs-verity; not built yet, refused.',
+    enableFsverity: 'Have the kernel check images by fs-verity.',
     setImmutable: 'Mark images so that nobody can change or remove them by accident.',
     defaultSize: 'Size of an ext4 file for what is written to a snapshot; empty for a directory.',
     dmverityMode: 'dm-verity: auto or empty, or off; on is refused, it is not built yet.',
-    layerContentCaches: 'Directories of images to use for layers; not built yet, refused.',
+    layerContentCaches: 'Directories of images to use instead of unpacking layers.',
   },
 
   async init({ ctx, config, rootDir, meta }) {
     const verity = verityMode(config.dmverityMode)
-    refuseMissing(config, verity)
+    refuse(config, verity)
     const missing = missingForErofs()
     if (missing !== undefined) throw new SkipPlugin(missing)
     const root = config.rootPath || rootDir
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     meta.exports['root'] = root
-    meta.capabilities.push('only-remap-ids')
+    const remapIds = supportsIdMapping()
+    meta.capabilities.push('only-remap-ids', ...(remapIds ? ['remap-ids'] : []), rebaseCapability)
     return await ErofsSnapshotter.open(ctx, root, {
       overlayOptions: config.ovlMountOptions,
       immutable: config.setImmutable,
       writableBytes: config.defaultSize === '' ? 0 : parseRamSize(config.defaultSize),
       verity,
+      remapIds,
+      fsVerity: config.enableFsverity,
+      caches: config.layerContentCaches,
     })
   },
 })
@@ -73,11 +80,16 @@ function verityMode(text: string): VerityMode {
   throw invalidArgument(`dmverity_mode ${JSON.stringify(text)}: must be "auto", "on", or "off"`)
 }
 
-/** What is asked for and would silently not happen. */
-function refuseMissing(config: ErofsConfig, verity: VerityMode): void {
-  if (config.enableFsverity) throw unimplemented('enable_fsverity of the erofs snapshotter')
+/** What is asked for and would silently not happen, or harm what is not the snapshotter's. */
+function refuse(config: ErofsConfig, verity: VerityMode): void {
   if (verity === 'on') throw unimplemented('dmverity_mode "on" of the erofs snapshotter')
-  if (config.layerContentCaches.length > 0) {
-    throw unimplemented('layer_content_caches of the erofs snapshotter')
+  if (config.layerContentCaches.length === 0) return
+  if (config.enableFsverity || config.setImmutable) {
+    throw invalidArgument(
+      'layer_content_caches goes with neither enable_fsverity nor set_immutable',
+    )
   }
+  const relative = config.layerContentCaches.find((dir) => !isAbsolute(dir))
+  if (relative === undefined) return
+  throw invalidArgument(`layer_content_caches ${JSON.stringify(relative)} must be an absolute path`)
 }

@@ -1,4 +1,5 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
+import { release } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 /** What this machine lacks for snapshots as erofs images, in words; undefined when it lacks nothing. */
@@ -10,6 +11,13 @@ export function missingForErofs(): string | undefined {
     return 'mkfs.erofs is not installed; it is in the package erofs-utils'
   }
   return undefined
+}
+
+/** Whether layers can be given to other users by their mounts: Linux 5.19 can, for the machine's root. */
+export function supportsIdMapping(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  const map = readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/).join(' ')
+  return (major > 5 || (major === 5 && minor >= 19)) && map === '0 0 4294967295'
 }
 
 function isInstalled(program: string): boolean {

@@ -1,6 +1,6 @@
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { newContext } from '#testing/context.ts'
 
-import { NativeSnapshotter } from './native.ts'
+import { openNative } from './native.ts'
 
-snapshotterSuite('native', newContext, (ctx, root) => NativeSnapshotter.open(ctx, root))
+snapshotterSuite('native', newContext, (ctx, root) => openNative(ctx, root))

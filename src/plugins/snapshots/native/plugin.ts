@@ -1,7 +1,7 @@
 import { definePlugin } from '#plugin/plugin.ts'
 import { SnapshotPlugin } from '#plugins/types.ts'
 
-import { NativeSnapshotter } from './native.ts'
+import { openNative } from './native.ts'
 
 /** `[plugins."io.containerd.snapshotter.v1.native"]` in config.toml. */
 export interface NativeConfig {
@@ -21,6 +21,6 @@ export const nativePlugin = definePlugin({
     const root = config.rootPath || rootDir
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     meta.exports['root'] = root
-    return await NativeSnapshotter.open(ctx, root)
+    return await openNative(ctx, root)
   },
 })

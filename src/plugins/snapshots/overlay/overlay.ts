@@ -18,7 +18,7 @@ import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
 
-import { mappedRoot, mappingOptions, type Owner } from './id-mapping.ts'
+import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
 import { overlayOptions } from './probe.ts'
 
@@ -210,6 +210,7 @@ export class OverlaySnapshotter implements Snapshotter {
 
 /** Makes what belongs into the directory of a new snapshot. */
 async function fill(path: string, kind: Kind, owner: Owner | undefined): Promise<void> {
+  await makeDir(path, 0o700)
   await makeDir(upperDir(path), 0o755)
   if (kind === 'active') await makeDir(workDir(path), 0o711)
   if (owner) await lchown(upperDir(path), owner.uid, owner.gid)
