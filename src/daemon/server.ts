@@ -5,11 +5,12 @@ import { describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
 import { withProxies } from '#plugins/proxy/plugins.ts'
-import { ServerPlugin } from '#plugins/types.ts'
+import { ServerPlugin, WarningPlugin } from '#plugins/types.ts'
 
 import type { Config } from './config/config.ts'
 import { type Changes, compareConfigs } from './config/live.ts'
 import { servers } from './config/migrate-servers.ts'
+import { noteDeprecations } from './deprecations.ts'
 import { makeDirectories } from './directories.ts'
 import { LiveSettings } from './live-settings.ts'
 import { version } from './version.ts'
@@ -127,6 +128,9 @@ class EmbeddedServer implements DaemonServer {
     const ctx = { ...this.#ctx, trace: tracing?.trace }
     const plugins = withProxies(this.#config.available, this.#config.proxyPlugins, log)
     const set = scope.use(await start(ctx, plugins, this.#startOptions()))
+    for (const warnings of set.all(WarningPlugin).values()) {
+      noteDeprecations(this.#config, warnings)
+    }
     for (const server of set.all(ServerPlugin).values()) {
       if (!signal.aborted) await server.listen(this.#ctx)
     }
