@@ -88,6 +88,31 @@ void suite('a daemon in a program', { skip: process.getuid?.() !== 0 }, () => {
     assert.equal((await stat(state)).mode & 0o777, 0o700)
   })
 
+  void test('says which plugin a stop waits for', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
+    const stopping = Promise.withResolvers<void>()
+    const release = Promise.withResolvers<void>()
+    const slow = definePlugin({
+      type: pluginType<AsyncDisposable>('test.v1'),
+      id: 'slow',
+      init: () => ({
+        async [Symbol.asyncDispose]() {
+          stopping.resolve()
+          await release.promise
+        },
+      }),
+    })
+    const config = configure(tableOf(dir.path), [...builtins, slow])
+    await using server = createServer(config, { log: silent })
+    await server.start()
+    assert.equal(server.stopping, undefined)
+    const stopped = server.stop()
+    await stopping.promise
+    assert.equal(server.stopping, slow.uri)
+    release.resolve()
+    await stopped
+  })
+
   void test('tells of settings that will go', async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
     const sections = {

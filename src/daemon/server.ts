@@ -35,6 +35,8 @@ export interface DaemonServer extends AsyncDisposable {
   readonly events: EventEmitter<ServerEvents>
   /** What it runs with; `reload` changes it. */
   readonly config: Config
+  /** The plugin that a stop is at, by URI. */
+  readonly stopping: string | undefined
   /**
    * Starts every plugin and serves. A server starts once; one that is stopped meanwhile does not serve.
    *
@@ -69,6 +71,7 @@ class EmbeddedServer implements DaemonServer {
   readonly #stop = new AbortController()
   #config: Config
   #set: PluginSet | undefined
+  #stoppingSet: PluginSet | undefined
   #tracing: Tracing | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
@@ -83,6 +86,10 @@ class EmbeddedServer implements DaemonServer {
 
   get config(): Config {
     return this.#config
+  }
+
+  get stopping(): string | undefined {
+    return this.#stoppingSet?.stopping
   }
 
   async start(): Promise<void> {
@@ -156,6 +163,7 @@ class EmbeddedServer implements DaemonServer {
     const set = this.#set
     if (set === undefined) return
     this.#set = undefined
+    this.#stoppingSet = set
     this.#ctx.log.info('stopping', { reason })
     await set[Symbol.asyncDispose]()
     await this.#tracing?.[Symbol.asyncDispose]()
