@@ -6,6 +6,7 @@ import { suite, test } from 'node:test'
 
 import { builtins } from '#daemon/builtins.ts'
 import { codeOf, describe } from '#lib/errors/errors.ts'
+import { parseDuration } from '#lib/go/duration.ts'
 import { encodeTable } from '#lib/toml/decode.ts'
 
 import { refuseUnknownKeys, unknownKeyText } from './check.ts'
@@ -176,6 +177,34 @@ void suite('flags', () => {
 
 void suite('a mistake', () => {
   const unknown = (text: string): string[] => parse(text).unknownKeys.map(unknownKeyText)
+
+  void test('is not the case of a key above the plugins, which containerd does not mind', () => {
+    const config = parse(
+      'Version = 3\nRoot = "/r"\n[GRPC]\nAddress = "/g"\n[Debug]\nLEVEL = "warn"\n[proxy_plugins.A]\nType = "diff"\nAddress = "/x"',
+    )
+    assert.deepEqual(config.unknownKeys, [])
+    assert.deepEqual(
+      [config.root, config.address, config.ttrpcAddress, config.debug.level],
+      ['/r', '/g', '/g.ttrpc', 'warn'],
+    )
+    assert.deepEqual(
+      config.proxyPlugins.map(({ name, type, address }) => [name, type, address]),
+      [['A', 'diff', '/x']],
+    )
+    const both = parse('version = 4\nRoot = "/a"\nroot = "/b"')
+    assert.deepEqual([both.root, both.unknownKeys.map(({ key }) => key)], ['/b', ['Root']])
+    const origin = config.tree.at(['root'])?.origin
+    assert.equal(origin && config.lineOf(origin), 2)
+  })
+
+  void test('is not a duration in whole numbers: nanoseconds, as in containerd', () => {
+    const config = parse(
+      `version = 4\n[plugins."${gc}"]\nschedule_delay = 1500000000\nstartup_delay = 0`,
+    )
+    const section = sectionOf(config, gc)
+    assert.equal(parseDuration(String(section['schedule_delay'])), 1500)
+    assert.equal(parseDuration(String(section['startup_delay'])), 0)
+  })
 
   for (const [text, expected] of [
     ['version = 2\nrooot = "/a"', 'line 2: unknown key rooot; did you mean root?'],

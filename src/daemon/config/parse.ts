@@ -7,6 +7,7 @@ import type { Table } from '#lib/toml/decode.ts'
 import type { KeyPath } from '#lib/toml/key.ts'
 import { locateKeys } from '#lib/toml/locate.ts'
 
+import { foldCase } from './fold-case.ts'
 import { type Branch, toTree } from './tree.ts'
 
 /** One file as it was written. */
@@ -30,6 +31,7 @@ export async function readDocument(path: string, signal?: AbortSignal): Promise<
 /** Parses the text of a config file; `path` is for messages. @throws `invalid_argument` */
 export function parseDocument(text: string, path: string): Document {
   const tree = toTree(parseToml(text, path), path)
+  foldCase(tree)
   let lines: ReturnType<typeof locateKeys> | undefined
   return { path, tree, lineOf: (key) => (lines ??= locateKeys(text)).lineOf(key) }
 }

@@ -21,7 +21,8 @@ export type Table = Readonly<Record<string, unknown>>
  *
  * The defaults are the schema: a value must be of the kind of its default, and a key that has no
  * default is unknown. Keys are camel case in `defaults` and snake case in the file. A default of
- * `{}` takes any table; where the default is a duration such as `10s`, so is the value.
+ * `{}` takes any table; where the default is a duration such as `10s`, so is the value, or a number
+ * of nanoseconds.
  *
  * What is wrong goes to `problems`, and the default stays.
  */
@@ -57,12 +58,14 @@ function decodeValue(
     problems.push({ path: where, reason })
     return fallback
   }
+  if (isDuration(fallback) && typeof value === 'number') return `${value}ns`
   if (!isTable(fallback) || !isTable(value) || Object.keys(fallback).length === 0) return value
   return decodeTable(fallback, value, where, problems)
 }
 
 /** Why `value` cannot stand where `fallback` does; undefined when it can. */
 export function whyNot(fallback: unknown, value: unknown): string | undefined {
+  if (isDuration(fallback) && Number.isInteger(value)) return undefined
   const want = kindOf(fallback)
   const got = kindOf(value)
   if (want !== got) return `must be ${want}, not ${got}`
