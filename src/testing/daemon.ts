@@ -53,7 +53,8 @@ export interface DaemonOptions {
 }
 
 const wharfd = fileURLToPath(new URL('../../bin/wharfd.mjs', import.meta.url))
-const startMs = 15_000
+/** Much more than it takes, as many tests may run on a small machine. */
+const startMs = 45_000
 const stopMs = 20_000
 
 /**
@@ -65,7 +66,14 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
   const daemon = new ScratchDaemon(dir, options)
   await mkdir(daemon.root, { recursive: true })
   await writeFile(join(dir, 'config.toml'), configOf(daemon, options))
-  await daemon.start()
+  try {
+    await daemon.start()
+  } catch (err) {
+    // A daemon that goes on would keep the test from ending.
+    if (options.dir === undefined) await daemon[Symbol.asyncDispose]()
+    else await daemon.stop('SIGKILL')
+    throw err
+  }
   return daemon
 }
 
