@@ -19,7 +19,7 @@ const at = (path: string): string => join(packageRoot, path)
 /** What programs in bin/ import. */
 const mains = ['cli/main', 'daemon/main', 'shim/main']
 /** What other programs import; `wharfd/plugin` is given to plugins by the daemon that loads them. */
-const client = 'client/connect'
+const libraries = { './client': 'client/connect', './daemon': 'daemon/embed' } as const
 const programs = ['wharf.mjs', 'wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
 const options = {
   absWorkingDir: packageRoot,
@@ -75,7 +75,7 @@ async function main(args: readonly string[]): Promise<void> {
 /** Bundles each entry by itself, so that it loads few files. Gives the packages that went in. */
 async function bundle(outdir: string): Promise<readonly string[]> {
   const inputs = new Set<string>()
-  for (const module of [...mains, client, ...workers()]) {
+  for (const module of [...mains, ...Object.values(libraries), ...workers()]) {
     const { metafile } = await build({
       ...options,
       outdir,
@@ -144,7 +144,9 @@ function manifest(): object {
     mains.map((module) => [`#${module}.ts`, `./lib/${entryName(module)}.mjs`]),
   )
   const exports = {
-    './client': `./lib/${entryName(client)}.mjs`,
+    ...Object.fromEntries(
+      Object.entries(libraries).map(([path, module]) => [path, `./lib/${entryName(module)}.mjs`]),
+    ),
     './package.json': './package.json',
   }
   return { name, version, description, license, type, engines, bin, imports, exports }

@@ -23,6 +23,8 @@ export {
 export {
   ApiPlugin,
   type ApiService,
+  AuditPlugin,
+  type CallObserver,
   ContainersService,
   ContentPlugin,
   ContentService,
@@ -31,19 +33,25 @@ export {
   EventPlugin,
   GcPlugin,
   ImagesService,
+  InternalPlugin,
   LeasePlugin,
   MetadataPlugin,
+  MetricsPlugin,
   MountHandlerPlugin,
   MountManagerPlugin,
   NamespacesService,
   type RpcContext,
   RuntimePlugin,
   SandboxControllerPlugin,
+  SandboxStorePlugin,
   type Server,
   ServerPlugin,
   SnapshotPlugin,
   SnapshotsService,
   TasksService,
+  type TracingProcessor,
+  TracingProcessorPlugin,
+  WarningPlugin,
 } from '#plugins/types.ts'
 export {
   alreadyExists,
@@ -68,9 +76,16 @@ export type { Envelope, Exchange, Publisher } from '#core/events/events.ts'
 export type { Descriptor, Image, ImageStore } from '#core/images/images.ts'
 export type { LeaseManager } from '#core/leases/leases.ts'
 export type { Metadata } from '#core/metadata/metadata.ts'
-export type { ActiveMount, MountHandler, MountManager } from '#core/mount/manager.ts'
+export type {
+  ActiveMount,
+  LocalMountManager,
+  MountHandler,
+  MountManager,
+} from '#core/mount/manager.ts'
 export type { Mount } from '#core/mount/mount.ts'
 export type { Task, TaskManager } from '#core/runtime/runtime.ts'
 export type { Sandbox, SandboxController } from '#core/sandbox/controller.ts'
+export type { SandboxStore } from '#core/sandbox/store.ts'
 export type * as snapshots from '#core/snapshots/snapshotter.ts'
 export type { Snapshotter } from '#core/snapshots/snapshotter.ts'
+export type { Warnings } from '#core/warnings/warnings.ts'

@@ -69,6 +69,27 @@ suite('a release', { skip }, () => {
     assert.equal(ran.stdout, `${image}\n`, ran.stderr)
   })
 
+  test('has a daemon for other programs, with plugins of their own', async () => {
+    const at = (name: string): string => join(daemon.dir, 'held', name)
+    const script = `import { builtins, configure, createServer, definePlugin, InternalPlugin } from 'wharfd/daemon'
+      const mine = definePlugin({ type: InternalPlugin, id: 'mine', init: () => console.log('mine') })
+      const plugins = [...builtins, mine]
+      const table = { version: 3, root: '${at('root')}', state: '${at('state')}',
+        grpc: { address: '${at('d.sock')}' },
+        plugins: { 'io.containerd.internal.v1.opt': { path: '${at('opt')}' } } }
+      const log = { debug() {}, info() {}, warn: console.log, error: console.log, with: () => log }
+      await using server = createServer(configure(table, plugins), { log })
+      await server.start()
+      const { connect } = await import('wharfd/client')
+      await using client = await connect('${at('d.sock')}')
+      console.log(await client.namespaces.list())`
+    await mkdir(join(daemon.dir, 'node_modules'), { recursive: true })
+    await symlink(release, join(daemon.dir, 'node_modules/wharfd')).catch(() => {})
+    await writeFile(join(daemon.dir, 'holder.mjs'), script)
+    const ran = await run(process.execPath, [join(daemon.dir, 'holder.mjs')])
+    assert.equal(ran.stdout, 'mine\n[]\n', ran.stderr)
+  })
+
   test('finds its Node, and says its version, however it is called', async () => {
     for (const name of ['wharf', 'wharfd', 'containerd-shim-wharf-v1']) {
       const env = { PATH: '/usr/bin:/bin' }
