@@ -1,4 +1,5 @@
 import type { Logger } from '#core/context.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { definePlugin, type Meta, type Plugin, type PluginType } from '#plugin/plugin.ts'
@@ -14,7 +15,6 @@ import { RemoteSandboxController } from '#proxy/sandbox.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 
 import { Connections } from './connections.ts'
-import { hostPlatform, parsePlatform } from './platform.ts'
 
 /** `[proxy_plugins.<name>]` in config.toml: a plugin that another process serves. */
 export interface ProxyConfig {

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
 import { programPath } from '#lib/release/release.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { EventPlugin, MountManagerPlugin, RuntimePlugin } from '#plugins/types.ts'
@@ -18,10 +20,8 @@ export interface TaskConfig {
   readonly builtinShim: boolean
 }
 
-const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' }
-
 const defaults: TaskConfig = {
-  platforms: [`linux/${architectures[process.arch] ?? process.arch}`],
+  platforms: [hostPlatform],
   builtinShim: true,
 }
 
@@ -37,7 +37,7 @@ export const taskPlugin = definePlugin({
   },
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
-    meta.platforms.push(...config.platforms)
+    meta.platforms.push(...config.platforms.map(platformOf))
     meta.exports['log-uri-schemes'] = 'fifo,binary,binary-v2,file'
     // 0711 lets a container's remapped root reach its bundle.
     for (const dir of [rootDir, stateDir]) await mkdir(dir, { recursive: true, mode: 0o711 })
@@ -58,3 +58,11 @@ export const taskPlugin = definePlugin({
     return new ShimTaskManager(ctx, settings, deps.events)
   },
 })
+
+function platformOf(text: string): string {
+  const platform = parsePlatform(text)
+  if (platform === undefined) {
+    throw invalidArgument(`"${text}": unknown operating system or architecture`)
+  }
+  return platform
+}

@@ -9,6 +9,7 @@ const architectures: Readonly<Record<string, string>> = {
   arm: 'arm',
   arm64: 'arm64',
   i386: '386',
+  ia32: '386',
   loong64: 'loong64',
   ppc64le: 'ppc64le',
   riscv64: 'riscv64',
