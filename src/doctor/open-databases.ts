@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Database } from '#lib/bolt/database.ts'
@@ -6,8 +6,8 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { describe, failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 import { tryLock } from '#sys/flock.ts'
 
-import { type Backend, readBackend } from './backend.ts'
-import type { Findings } from './findings.ts'
+import { type Backend, readBackend, snapshotsDirectory } from './backend.ts'
+import type { Findings, NewFinding } from './findings.ts'
 import type { Places, SnapshotterPlace } from './places.ts'
 
 /** How long a daemon that is just ending may take to let go of a file, in ms. */
@@ -34,7 +34,8 @@ export interface Databases extends AsyncDisposable {
  */
 export async function openDatabases(places: Places, options: OpenOptions): Promise<Databases> {
   await using opened = new AsyncDisposableStack()
-  const metadata = await open(places.metadata, options, opened, 'every image and container')
+  if (!existsSync(places.metadata)) options.findings.add(missingDatabase(places.metadata))
+  const metadata = await open(places.metadata, options, opened)
   const backends: Backend[] = []
   for (const place of places.snapshotters) {
     const database = await openBackend(place, options, opened)
@@ -49,29 +50,30 @@ async function openBackend(
   options: OpenOptions,
   opened: AsyncDisposableStack,
 ): Promise<Database | undefined> {
-  // A snapshotter that was never used has no directory.
-  if (!existsSync(place.root)) return undefined
-  return await open(join(place.root, 'metadata.db'), options, opened, `snapshots of ${place.name}`)
+  const path = join(place.root, 'metadata.db')
+  // containerd makes the file with the first snapshot.
+  const used =
+    existsSync(snapshotsDirectory(place)) && readdirSync(snapshotsDirectory(place)).length > 0
+  if (used && !existsSync(path)) options.findings.add(missingDatabase(path))
+  return await open(path, options, opened)
 }
+
+/** That a database is not there, and should be. */
+export const missingDatabase = (path: string): NewFinding => ({
+  kind: 'database-missing',
+  level: 'error',
+  what: `${path} is missing`,
+  where: path,
+  consequence: 'a daemon that starts makes an empty file, and knows nothing of what there was',
+  advice: 'put a copy of the file there before a daemon starts; what is on disk stays until then',
+})
 
 async function open(
   path: string,
   { signal, repair, findings }: OpenOptions,
   opened: AsyncDisposableStack,
-  what: string,
 ): Promise<Database | undefined> {
-  if (!existsSync(path)) {
-    findings.add({
-      kind: 'database-missing',
-      level: 'error',
-      what: `${path} is missing`,
-      where: path,
-      consequence: `${what} is unknown to a daemon that starts, and it makes an empty file`,
-      advice:
-        'put a copy of the file there before a daemon starts; what is on disk stays until then',
-    })
-    return undefined
-  }
+  if (!existsSync(path)) return undefined
   try {
     const database = await openDatabase(path, {
       signal,
@@ -88,7 +90,7 @@ async function open(
       level: 'error',
       what: `${path} cannot be opened: ${describe(err)}`,
       where: path,
-      consequence: `no daemon starts with it, and ${what} is unknown`,
+      consequence: 'no daemon works with it, and nobody knows what there was',
       advice: `wharf doctor db ${path} looks at every page of the file`,
     })
     return undefined

@@ -64,8 +64,8 @@ async function checkBundle(
       what: `container ${id} runs (process ${pid}) and has no record`,
       where: path,
       namespace,
-      consequence: 'no client can see or stop it; a daemon that starts takes it up as a task',
-      advice: `start a daemon and ctr -n ${namespace} task kill ${id}, or end process ${pid}`,
+      consequence: 'no client can stop it or make it anew',
+      advice: `end it (kill -9 ${pid}), and let --repair remove its bundle`,
     })
     return
   }
@@ -87,6 +87,7 @@ async function checkBundle(
       run: async () => {
         if ((await runningPid(path)) !== undefined) return notRepaired('it runs now')
         await deleteBundle(bundle)
+        await removeTree(join(exam.places.runc, namespace, id), exam)
         return repaired('removed')
       },
     },
