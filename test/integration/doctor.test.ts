@@ -239,7 +239,7 @@ void suite('wharf doctor store', { skip, timeout }, () => {
   check('records a blob again that an image needs, and with it what that holds', async () => {
     const [manifest = '', config = ''] = await ward.parts()
     const digests = [manifest, config].map((path) => `sha256:${path.slice(ward.blobs.length + 1)}`)
-    const before = await labelsOf(ward, digests)
+    const labels = await labelsOf(ward, digests)
     {
       await using database = await openDatabase(ward.metadata)
       await database.update((tx) => {
@@ -249,7 +249,7 @@ void suite('wharf doctor store', { skip, timeout }, () => {
     assert.deepEqual(kinds(await ward.repair()), ['blob-lost', 'blob-lost'])
     await ward.assertSound()
     const again = await labelsOf(ward, digests)
-    for (const [key, value] of Object.entries(before)) {
+    for (const [key, value] of Object.entries(labels)) {
       if (key.includes('gc.ref')) assert.equal(again[key], value, key)
     }
     await ward.daemon.start()
