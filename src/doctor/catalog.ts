@@ -58,14 +58,14 @@ export interface Catalog {
   readonly complete: boolean
 }
 
-export const emptyCatalog = (complete: boolean): Catalog => ({
-  namespaces: [],
-  unreadable: [],
-  complete,
-})
+/** Of a database that nobody can read. */
+export const emptyCatalog = (): Catalog => ({ namespaces: [], unreadable: [], complete: false })
 
-/** Reads all records; what cannot be read is left out, and said. */
-export function readCatalog(database: Database): Catalog {
+/**
+ * Reads all records; what cannot be read is left out, and said. Without `whole` there may have been
+ * others.
+ */
+export function readCatalog(database: Database, whole: boolean): Catalog {
   const reader = new Reader()
   const namespaces = database.view((tx) =>
     reader
@@ -73,7 +73,7 @@ export function readCatalog(database: Database): Catalog {
       .map(([name, bucket]) => readNamespace(reader, name, bucket)),
   )
   const { unreadable } = reader
-  return { namespaces, unreadable, complete: !unreadable.some(({ page }) => page) }
+  return { namespaces, unreadable, complete: whole && !unreadable.some(({ page }) => page) }
 }
 
 function readNamespace(reader: Reader, name: string, bucket: ReadBucket): Namespace {

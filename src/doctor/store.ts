@@ -57,17 +57,17 @@ export async function examineStore(places: Places, options: StoreOptions): Promi
   const { signal, repair, quick, dropBrokenImages } = options
   if (!existsSync(places.root)) throw notFound(`there is no store at ${places.root}`)
   const findings = new Findings()
-  await using databases = await openDatabases(places, { signal, repair, findings })
+  await using databases = await openDatabases(places, { signal, repair, quick, findings })
   const { metadata, backends } = databases
   await using crew = new Crew(Math.min(availableParallelism(), maxWorkers))
   using stages = new Stages(crew, options.onProgress)
-  const catalog = metadata ? readCatalog(metadata) : emptyCatalog(false)
+  const catalog = metadata ? readCatalog(metadata.database, metadata.whole) : emptyCatalog()
   const exam: Examination = {
     signal,
     places,
     findings,
     crew,
-    metadata,
+    metadata: metadata?.database,
     catalog,
     backends,
     images: await readImages(places.content, catalog.namespaces, signal),

@@ -287,7 +287,7 @@ void suite('wharf doctor store', { skip, timeout }, () => {
       fs.writeFileSync(ward.metadata, Buffer.alloc(saved.length, 1))
       const printed = fs.readdirSync(join(ward.backend, 'snapshots'))
       const report = await ward.repair()
-      assert.equal(only(report, 'database-damaged').outcome, undefined)
+      assert.equal(only(report, 'database-damaged').outcome?.repaired, false)
       assert.deepEqual(kinds(report), ['database-damaged'])
       assert.deepEqual(fs.readdirSync(join(ward.backend, 'snapshots')), printed)
       fs.rmSync(ward.metadata)
@@ -297,6 +297,20 @@ void suite('wharf doctor store', { skip, timeout }, () => {
       await ward.assertSound()
     },
   )
+
+  check('writes a damaged database anew and goes on with what could be read of it', async () => {
+    const saved = fs.readFileSync(ward.metadata)
+    // Both meta pages: bbolt gives such a file up.
+    fs.writeFileSync(ward.metadata, Buffer.from(saved).fill(0, 0, 2 * 4096))
+    assert.deepEqual(kinds(await ward.examine()), ['database-damaged'])
+    const { outcome } = only(await ward.repair(), 'database-damaged')
+    assert.deepEqual([outcome?.repaired, /damaged-/.test(outcome?.text ?? '')], [true, true])
+    await ward.assertSound()
+    await ward.daemon.start()
+    assert.equal(await ward.ctr('run', '--rm', image, 'anew', 'cat', '/etc/first'), 'first\n')
+    await ward.daemon.stop()
+    await ward.assertSound()
+  })
 
   check('refuses a root that a daemon runs on, and bad usage', async () => {
     await ward.daemon.start()

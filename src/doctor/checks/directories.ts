@@ -34,9 +34,11 @@ export async function checkDirectories(exam: Examination, backend: Backend): Pro
   return homeless
 }
 
-function checkUnreadable({ findings }: Examination, { place, unreadable }: Backend): void {
+/** Damaged pages have been told already, unless nobody has looked at all of them. */
+function checkUnreadable({ findings, quick }: Examination, { place, unreadable }: Backend): void {
   const path = join(place.root, 'metadata.db')
   for (const { name, why } of unreadable) {
+    if (name === '' && !quick) continue
     findings.add({
       kind: name === '' ? 'database-damaged' : 'record-unreadable',
       level: 'error',

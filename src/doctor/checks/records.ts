@@ -22,8 +22,10 @@ export function checkRecords(exam: Examination): void {
   checkSnapshotters(exam)
 }
 
-function checkReadable({ catalog, places, findings }: Examination): void {
+/** Damaged pages have been told already, unless nobody has looked at all of them. */
+function checkReadable({ catalog, places, findings, quick }: Examination): void {
   for (const { path, why, page } of catalog.unreadable) {
+    if (page && !quick) continue
     findings.add({
       kind: page ? 'database-damaged' : 'record-unreadable',
       level: 'error',
