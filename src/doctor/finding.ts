@@ -31,7 +31,6 @@ export type Kind =
   | 'layer-damaged'
   | 'layer-unverifiable'
   | 'lease-dangling'
-  | 'place-unreadable'
   | 'record-unreadable'
   | 'runtime-directory-left'
   | 'shim-socket-left'

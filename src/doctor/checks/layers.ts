@@ -117,7 +117,10 @@ async function compare(
     if (verdict.different > 0) damaged(exam, layer, blobs, verdict)
   } catch (err) {
     signal.throwIfAborted()
-    unverifiable(exam, layer, `it could not be compared: ${describe(err)}`)
+    const why = describe(err)
+    // What the system says is about the directory: the blob has been read before.
+    if (err instanceof Error && 'syscall' in err) unreadable(exam, layer, blobs, why)
+    else unverifiable(exam, layer, `it could not be compared: ${why}`)
   }
 }
 
@@ -148,6 +151,27 @@ function damaged(
       details: [...differences, ...(different > differences.length ? ['…'] : [])],
       consequence: 'containers of the image fail or misbehave, and pulling it again does not help',
       advice: `with --repair ${info.name.split('/').at(-1)} is unpacked again from its blob`,
+    },
+    repairOf(exam, layer, { blobs: blobs.map((blob) => ({ ...blob, size: 0 })) }),
+  )
+}
+
+function unreadable(
+  exam: Examination,
+  layer: Layer,
+  blobs: readonly LayerBlob[],
+  why: string,
+): void {
+  const { id } = layer.snapshot
+  exam.findings.add(
+    {
+      kind: 'layer-damaged',
+      level: 'error',
+      what: `a layer of ${imagesOf(layer)} cannot be read: ${why}`,
+      where: filesOf(layer.backend.place, id),
+      namespace: layer.namespace,
+      consequence: 'containers of the image fail where they read there',
+      advice: 'look into the log of the kernel for the disk; with --repair it is unpacked again',
     },
     repairOf(exam, layer, { blobs: blobs.map((blob) => ({ ...blob, size: 0 })) }),
   )
