@@ -38,6 +38,7 @@ export type Kind =
   | 'snapshot-child-missing'
   | 'snapshot-directory-left'
   | 'snapshot-directory-missing'
+  | 'snapshot-links-wrong'
   | 'snapshot-parent-missing'
   | 'snapshot-unrecorded'
   | 'snapshotter-unchecked'

@@ -9,6 +9,7 @@ import { checkDirectories } from './checks/directories.ts'
 import { checkImages } from './checks/images.ts'
 import { checkIngests } from './checks/ingests.ts'
 import { checkLayers } from './checks/layers.ts'
+import { checkLinks } from './checks/links.ts'
 import { checkRecords } from './checks/records.ts'
 import { checkRuntime } from './checks/runtime.ts'
 import type { Examination } from './context.ts'
@@ -91,6 +92,7 @@ async function check(exam: Examination, dropBroken: boolean): Promise<void> {
   await checkIngests(exam)
   checkImages(exam, { dropBroken })
   for (const backend of exam.backends) {
+    checkLinks(exam, backend)
     const homeless = await checkDirectories(exam, backend)
     await checkLayers(exam, backend, homeless)
   }
