@@ -18,7 +18,10 @@ export interface Backend {
   readonly complete: boolean
 }
 
-export function readBackend(place: SnapshotterPlace, database: Database): Backend {
+export function readBackend(
+  place: SnapshotterPlace,
+  { database, whole }: { readonly database: Database; readonly whole: boolean },
+): Backend {
   const byName = new Map<string, StoredSnapshot>()
   const unreadable: { name: string; why: string }[] = []
   const complete = database.view((tx) => {
@@ -32,7 +35,7 @@ export function readBackend(place: SnapshotterPlace, database: Database): Backen
           unreadable.push({ name, why: describe(err) })
         }
       }
-      return unreadable.length === 0
+      return whole && unreadable.length === 0
     } catch (err) {
       unreadable.push({ name: '', why: describe(err) })
       return false

@@ -20,6 +20,9 @@ export interface Ingest {
   readonly shared: string
 }
 
+/** Of a container, what it refers to: the whole of many would take much memory. */
+export type ContainerRef = Pick<Container, 'id' | 'image' | 'snapshotter' | 'snapshotKey'>
+
 export interface Lease {
   readonly id: string
   readonly resources: readonly Resource[]
@@ -34,7 +37,7 @@ export interface Snapshot extends SnapshotRecord {
 export interface Namespace {
   readonly name: string
   readonly images: readonly Image[]
-  readonly containers: ReadonlyMap<string, Container>
+  readonly containers: ReadonlyMap<string, ContainerRef>
   readonly blobs: ReadonlyMap<string, { readonly size: number; readonly labels: Labels }>
   readonly ingests: readonly Ingest[]
   /** By snapshotter and key. */
@@ -58,14 +61,14 @@ export interface Catalog {
   readonly complete: boolean
 }
 
-export const emptyCatalog = (complete: boolean): Catalog => ({
-  namespaces: [],
-  unreadable: [],
-  complete,
-})
+/** Of a database that nobody can read. */
+export const emptyCatalog = (): Catalog => ({ namespaces: [], unreadable: [], complete: false })
 
-/** Reads all records; what cannot be read is left out, and said. */
-export function readCatalog(database: Database): Catalog {
+/**
+ * Reads all records; what cannot be read is left out, and said. Without `whole` there may have been
+ * others.
+ */
+export function readCatalog(database: Database, whole: boolean): Catalog {
   const reader = new Reader()
   const namespaces = database.view((tx) =>
     reader
@@ -73,7 +76,7 @@ export function readCatalog(database: Database): Catalog {
       .map(([name, bucket]) => readNamespace(reader, name, bucket)),
   )
   const { unreadable } = reader
-  return { namespaces, unreadable, complete: !unreadable.some(({ page }) => page) }
+  return { namespaces, unreadable, complete: whole && !unreadable.some(({ page }) => page) }
 }
 
 function readNamespace(reader: Reader, name: string, bucket: ReadBucket): Namespace {
@@ -83,7 +86,7 @@ function readNamespace(reader: Reader, name: string, bucket: ReadBucket): Namesp
   return {
     name,
     images: Array.from(each(bucket.bucket('images'), `${name}/images`, readImage).values()),
-    containers: each(bucket.bucket('containers'), `${name}/containers`, readContainer),
+    containers: each(bucket.bucket('containers'), `${name}/containers`, readReferences),
     blobs: each(content?.bucket('blob'), `${name}/content/blob`, (blob) => ({
       size: readSize(blob),
       labels: readLabels(blob),
@@ -107,6 +110,12 @@ function readNamespace(reader: Reader, name: string, bucket: ReadBucket): Namesp
       })).values(),
     ),
   }
+}
+
+/** Reads all of a container, so that what cannot be read shows, and keeps little of it. */
+function readReferences(bucket: ReadBucket, name: string): ContainerRef {
+  const { id, image, snapshotter, snapshotKey } = readContainer(bucket, name)
+  return { id, image, snapshotter, snapshotKey }
 }
 
 const readIngest = (bucket: ReadBucket, ref: string): Ingest => ({

@@ -9,6 +9,7 @@ import { checkDirectories } from './checks/directories.ts'
 import { checkImages } from './checks/images.ts'
 import { checkIngests } from './checks/ingests.ts'
 import { checkLayers } from './checks/layers.ts'
+import { checkLinks } from './checks/links.ts'
 import { checkRecords } from './checks/records.ts'
 import { checkRuntime } from './checks/runtime.ts'
 import type { Examination } from './context.ts'
@@ -57,17 +58,17 @@ export async function examineStore(places: Places, options: StoreOptions): Promi
   const { signal, repair, quick, dropBrokenImages } = options
   if (!existsSync(places.root)) throw notFound(`there is no store at ${places.root}`)
   const findings = new Findings()
-  await using databases = await openDatabases(places, { signal, repair, findings })
+  await using databases = await openDatabases(places, { signal, repair, quick, findings })
   const { metadata, backends } = databases
   await using crew = new Crew(Math.min(availableParallelism(), maxWorkers))
   using stages = new Stages(crew, options.onProgress)
-  const catalog = metadata ? readCatalog(metadata) : emptyCatalog(false)
+  const catalog = metadata ? readCatalog(metadata.database, metadata.whole) : emptyCatalog()
   const exam: Examination = {
     signal,
     places,
     findings,
     crew,
-    metadata,
+    metadata: metadata?.database,
     catalog,
     backends,
     images: await readImages(places.content, catalog.namespaces, signal),
@@ -91,6 +92,7 @@ async function check(exam: Examination, dropBroken: boolean): Promise<void> {
   await checkIngests(exam)
   checkImages(exam, { dropBroken })
   for (const backend of exam.backends) {
+    checkLinks(exam, backend)
     const homeless = await checkDirectories(exam, backend)
     await checkLayers(exam, backend, homeless)
   }

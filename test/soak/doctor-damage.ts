@@ -264,6 +264,19 @@ export const damages: readonly Damage[] = [
     })
     return { damage: 'a snapshot on nothing', kind: 'snapshot-parent-missing', where: key }
   },
+  async ({ store, below }) => {
+    await store.write(join(store.overlay, 'metadata.db'), (tx) => {
+      const links = tx.bucket('v1')?.bucket('parents')
+      const keys = Array.from(links?.entries() ?? [], ({ key }) => Buffer.from(key))
+      const key = keys[below(keys.length)]
+      if (key) links?.delete(key)
+    })
+    return {
+      damage: 'a link between snapshots lost',
+      kind: 'snapshot-links-wrong',
+      where: 'metadata.db',
+    }
+  },
   ({ store }) => {
     const dir = join(store.daemon.root, 'tmpmounts', `containerd-mount${unique()}`)
     fs.mkdirSync(dir, { recursive: true })

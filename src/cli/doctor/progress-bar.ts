@@ -1,8 +1,8 @@
+import { barText } from '#cli/progress.ts'
 import type { Progress } from '#doctor/store.ts'
 
 import { bytes } from './report-text.ts'
 
-const width = 24
 /** Before this much time has passed nobody can tell how long it will take, in ms. */
 const settleMs = 1000
 
@@ -30,14 +30,13 @@ export function progressBar(out: NodeJS.WriteStream): ProgressBar {
   }
 }
 
-/** `reading blobs  [######                  ] 25 %  1.0 of 4.0 GB, 12 s left`. */
+/** `reading blobs [######------]  50 %  2.0 GB of 4.0 GB, 12 s left`. */
 export function progressText({ stage, done, total }: Progress, ms: number): string {
   if (total === 0) return stage
   const part = Math.min(done / total, 1)
-  const bar = '#'.repeat(Math.round(part * width)).padEnd(width)
   const left = ms > settleMs && part > 0 ? (ms / part - ms) / 1000 : undefined
   const eta = left === undefined ? '' : `, ${duration(left)} left`
-  return `${stage}  [${bar}] ${Math.floor(part * 100)} %  ${bytes(done)} of ${bytes(total)}${eta}`
+  return `${barText(stage, done, total)}  ${bytes(done)} of ${bytes(total)}${eta}`
 }
 
 function duration(seconds: number): string {

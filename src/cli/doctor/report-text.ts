@@ -1,5 +1,6 @@
 import type { Finding, StoreReport } from '#doctor/finding.ts'
 import { isLeft } from '#doctor/finding.ts'
+import { counted } from '#doctor/words.ts'
 
 /** Particulars of one finding that are printed. */
 const mostDetails = 10
@@ -45,7 +46,7 @@ function summary(report: StoreReport): string {
     : `${checked.blobs} blobs (${bytes(checked.blobBytes)}), ${checked.layers} layers (${checked.files} files)`
   const verdict = sound
     ? `${root} is sound`
-    : `${root}: ${errors} errors and ${warnings} warnings ${repair ? 'are left' : 'found'}`
+    : `${root}: ${counted(errors, 'error')} and ${counted(warnings, 'warning')} ${repair ? 'left' : 'found'}`
   const repairs = repair ? `, ${done} repaired` : ''
   const looked = `${checked.images} images, ${checked.containers} containers, ${checked.snapshots} snapshots, ${read}`
   return `${verdict}${repairs}\nlooked at ${looked} in ${seconds.toFixed(1)} s\n`

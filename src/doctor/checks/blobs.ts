@@ -1,15 +1,16 @@
-import { readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { algorithms, digestFault, parseDigest } from '#lib/digest/digest.ts'
 import { describe } from '#lib/errors/errors.ts'
-import { hasErrno } from '#lib/fs/has-errno.ts'
 import { blobPath, blobsDir } from '#plugins/content/local/layout.ts'
 
 import type { Namespace } from '#doctor/catalog.ts'
 import type { Examination } from '#doctor/context.ts'
+import { listDirectory } from '#doctor/files.ts'
 import type { Part } from '#doctor/image-graph.ts'
 import { forgetBlob, recordPart, resizeRecord, setAside } from '#doctor/repair/blobs.ts'
+import { fetchCommands, listed } from '#doctor/words.ts'
 
 /** A file of the content store. */
 interface Blob {
@@ -34,7 +35,7 @@ async function listBlobs(exam: Examination): Promise<ReadonlyMap<string, Blob>> 
   const blobs = new Map<string, Blob>()
   for (const algorithm of algorithms) {
     const dir = join(blobsDir(exam.places.content), algorithm)
-    for (const name of await list(dir)) {
+    for (const name of await listDirectory(dir)) {
       exam.signal.throwIfAborted()
       const digest = `${algorithm}:${name}`
       const path = join(dir, name)
@@ -45,15 +46,6 @@ async function listBlobs(exam: Examination): Promise<ReadonlyMap<string, Blob>> 
     }
   }
   return blobs
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return (await readdir(dir)).toSorted()
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT')) return []
-    throw err
-  }
 }
 
 function misnamed(exam: Examination, path: string): void {
@@ -251,17 +243,4 @@ const partsOf = ({ images }: Examination, digest: string): readonly Part[] =>
 const imagesOf = (exam: Examination, digest: string): string => {
   const names = partsOf(exam, digest).map(({ image }) => image)
   return names.length > 0 ? `; it is part of ${listed(names)}` : ''
-}
-
-/** Names, each once, and not too many. */
-export function listed(names: readonly string[], most = 3): string {
-  const all = [...new Set(names)]
-  const rest = all.length - most
-  return all.slice(0, most).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
-}
-
-/** How to have the content of images again, whatever of it is unpacked. */
-export function fetchCommands(parts: readonly Pick<Part, 'namespace' | 'image'>[]): string {
-  const commands = parts.map(({ namespace, image }) => `ctr -n ${namespace} content fetch ${image}`)
-  return listed(commands)
 }

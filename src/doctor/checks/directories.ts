@@ -1,13 +1,13 @@
-import { lstat, mkdir, readdir } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { StoredSnapshot } from '#core/snapshots/storage/storage.ts'
-import { hasErrno } from '#lib/fs/has-errno.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
 import { workDir } from '#plugins/snapshots/overlay/mounts.ts'
 
 import { type Backend, directoryOf, filesOf, snapshotsDirectory } from '#doctor/backend.ts'
 import type { Examination } from '#doctor/context.ts'
+import { kindOf, listDirectory } from '#doctor/files.ts'
 import { allMounts, entriesMounted } from '#doctor/mounted.ts'
 
 import { ownerOf } from './owners.ts'
@@ -34,9 +34,11 @@ export async function checkDirectories(exam: Examination, backend: Backend): Pro
   return homeless
 }
 
-function checkUnreadable({ findings }: Examination, { place, unreadable }: Backend): void {
+/** Damaged pages have been told already, unless nobody has looked at all of them. */
+function checkUnreadable({ findings, quick }: Examination, { place, unreadable }: Backend): void {
   const path = join(place.root, 'metadata.db')
   for (const { name, why } of unreadable) {
+    if (name === '' && !quick) continue
     findings.add({
       kind: name === '' ? 'database-damaged' : 'record-unreadable',
       level: 'error',
@@ -86,7 +88,7 @@ async function hasFiles(
   // Its parent's files are its own.
   if (place.name === 'native' && info.kind === 'view' && info.parent !== '') return true
   const path = filesOf(place, id)
-  if (await isDirectory(path)) {
+  if ((await kindOf(path)) === 'directory') {
     if (place.name === 'overlayfs' && info.kind === 'active')
       await checkWork(exam, backend, snapshot)
     return true
@@ -111,7 +113,7 @@ async function checkWork(
   { id, info }: StoredSnapshot,
 ): Promise<void> {
   const path = workDir(directoryOf(place, id))
-  if (await isDirectory(path)) return
+  if ((await kindOf(path)) === 'directory') return
   findings.add(
     {
       kind: 'snapshot-directory-missing',
@@ -135,7 +137,7 @@ async function checkWork(
 async function checkLeftovers(exam: Examination, backend: Backend): Promise<void> {
   const dir = snapshotsDirectory(backend.place)
   const ids = new Set(Array.from(backend.byName.values(), ({ id }) => id))
-  const left = (await list(dir)).filter((name) => !ids.has(name))
+  const left = (await listDirectory(dir)).filter((name) => !ids.has(name))
   if (left.length === 0) return
   for (const name of left) {
     const path = join(dir, name)
@@ -159,23 +161,5 @@ async function checkLeftovers(exam: Examination, backend: Backend): Promise<void
         },
       },
     )
-  }
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return (await readdir(dir)).toSorted()
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT')) return []
-    throw err
-  }
-}
-
-export async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isDirectory()
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT', 'ENOTDIR')) return false
-    throw err
   }
 }

@@ -1,14 +1,12 @@
 import { existsSync } from 'node:fs'
 
-import { imagesOf } from '#core/metadata/schema.ts'
-import { find } from '#core/metadata/schema.ts'
+import { find, imagesOf } from '#core/metadata/schema.ts'
 import { blobPath } from '#plugins/content/local/layout.ts'
 
 import type { Examination } from '#doctor/context.ts'
 import type { Part } from '#doctor/image-graph.ts'
 import type { Repair } from '#doctor/findings.ts'
-
-import { fetchCommands } from './blobs.ts'
+import { fetchCommands } from '#doctor/words.ts'
 
 /**
  * Whether all of every image is there and sound. It runs after the blobs were read, so that it knows

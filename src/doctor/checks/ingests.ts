@@ -1,17 +1,17 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { digestOf } from '#lib/digest/digest.ts'
-import { hasErrno } from '#lib/fs/has-errno.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
 import { ingestDir, ingestPathsIn } from '#plugins/content/local/layout.ts'
 
 import type { Examination } from '#doctor/context.ts'
+import { listDirectory } from '#doctor/files.ts'
 
 /** Uploads on disk against their records, both ways. */
 export async function checkIngests(exam: Examination): Promise<void> {
   const dir = ingestDir(exam.places.content)
-  const names = new Set(await list(dir))
+  const names = new Set(await listDirectory(dir))
   if (exam.catalog.complete) {
     const recorded = exam.catalog.namespaces.flatMap(({ ingests }) => ingests)
     const known = new Set(recorded.map(({ name }) => directoryName(name)))
@@ -59,13 +59,4 @@ function missing({ findings, places }: Examination, namespace: string, ref: stri
     consequence: 'none: whoever goes on with it begins at its start',
     advice: 'nothing: a collection removes the record when it has expired',
   })
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir)
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT')) return []
-    throw err
-  }
 }

@@ -1,10 +1,5 @@
-import { stat } from 'node:fs/promises'
-
-import type { Descriptor } from '#core/images/images.ts'
 import type { StoredSnapshot } from '#core/snapshots/storage/storage.ts'
 import { describe } from '#lib/errors/errors.ts'
-import { blobPath } from '#plugins/content/local/layout.ts'
-import { mayBeCompressed } from '#plugins/diff/walking/media-type.ts'
 
 import { type Backend, chainOf, filesOf } from '#doctor/backend.ts'
 import type { Examination } from '#doctor/context.ts'
@@ -12,9 +7,10 @@ import type { Repair } from '#doctor/findings.ts'
 import type { ChainLayer } from '#doctor/image-graph.ts'
 import type { LayerBlob, LayerVerdict } from '#doctor/layer/check-layer.ts'
 import { type Unpacking, unpackAgain } from '#doctor/repair/layers.ts'
+import { fetchCommands, listed } from '#doctor/words.ts'
 
-import { fetchCommands, listed } from './blobs.ts'
 import type { Homeless } from './directories.ts'
+import { type SourceBlob, type Sources, sourcesOf } from './layer-sources.ts'
 import { ownerOf } from './owners.ts'
 
 /** A committed snapshot, and the layers it should hold. */
@@ -25,11 +21,6 @@ interface Layer {
   /** From the bottom up: one beside lower layers, all in a tree of its own. */
   readonly layers: readonly ChainLayer[]
 }
-
-/** What of a layer there is to compare with. */
-type Sources =
-  | { readonly blobs: readonly (LayerBlob & { readonly size: number })[] }
-  | { readonly missing: string }
 
 /**
  * Every committed snapshot of an image against the blobs it was unpacked from: this is what finds the
@@ -61,7 +52,7 @@ function layersOf(exam: Examination, { place }: Backend, top: ChainLayer): reado
 }
 
 async function gone(exam: Examination, layer: Layer): Promise<void> {
-  const sources = await sourcesOf(exam, layer)
+  const sources = await sourcesOf(exam, layer.layers)
   const { info, id } = layer.snapshot
   exam.findings.add(
     {
@@ -83,13 +74,14 @@ async function compareAll(
   layers: readonly Layer[],
   homeless: Homeless,
 ): Promise<void> {
-  const work: { layer: Layer; blobs: readonly (LayerBlob & { readonly size: number })[] }[] = []
+  const work: { layer: Layer; blobs: readonly SourceBlob[] }[] = []
   for (const layer of layers) {
     if (homeless.has(layer.snapshot.info.name)) continue
-    const sources = await sourcesOf(exam, layer)
+    const sources = await sourcesOf(exam, layer.layers)
     if ('missing' in sources) unverifiable(exam, layer, sources.missing)
     else work.push({ layer, blobs: sources.blobs })
   }
+  if (work.length === 0) return
   const bytes = work.flatMap(({ blobs }) => blobs).reduce((sum, { size }) => sum + size, 0)
   exam.onStage(`comparing layers of ${layers[0]?.backend.place.name ?? ''}`, bytes)
   // The largest first, so that none of them is what the others wait for at the end.
@@ -107,7 +99,7 @@ async function compareAll(
 async function compare(
   exam: Examination,
   layer: Layer,
-  blobs: readonly LayerBlob[],
+  blobs: readonly SourceBlob[],
   signal: AbortSignal,
 ): Promise<void> {
   try {
@@ -117,7 +109,10 @@ async function compare(
     if (verdict.different > 0) damaged(exam, layer, blobs, verdict)
   } catch (err) {
     signal.throwIfAborted()
-    unverifiable(exam, layer, `it could not be compared: ${describe(err)}`)
+    const why = describe(err)
+    // What the system says is about the directory: the blob has been read before.
+    if (err instanceof Error && 'syscall' in err) unreadable(exam, layer, blobs, why)
+    else unverifiable(exam, layer, `it could not be compared: ${why}`)
   }
 }
 
@@ -134,7 +129,7 @@ const checkJob = ({ backend, snapshot }: Layer, blobs: readonly LayerBlob[]) =>
 function damaged(
   exam: Examination,
   layer: Layer,
-  blobs: readonly LayerBlob[],
+  blobs: readonly SourceBlob[],
   { different, differences, files }: LayerVerdict,
 ): void {
   const { info, id } = layer.snapshot
@@ -149,7 +144,28 @@ function damaged(
       consequence: 'containers of the image fail or misbehave, and pulling it again does not help',
       advice: `with --repair ${info.name.split('/').at(-1)} is unpacked again from its blob`,
     },
-    repairOf(exam, layer, { blobs: blobs.map((blob) => ({ ...blob, size: 0 })) }),
+    repairOf(exam, layer, { blobs }),
+  )
+}
+
+function unreadable(
+  exam: Examination,
+  layer: Layer,
+  blobs: readonly SourceBlob[],
+  why: string,
+): void {
+  const { id } = layer.snapshot
+  exam.findings.add(
+    {
+      kind: 'layer-damaged',
+      level: 'error',
+      what: `a layer of ${imagesOf(layer)} cannot be read: ${why}`,
+      where: filesOf(layer.backend.place, id),
+      namespace: layer.namespace,
+      consequence: 'containers of the image fail where they read there',
+      advice: 'look into the log of the kernel for the disk; with --repair it is unpacked again',
+    },
+    repairOf(exam, layer, { blobs }),
   )
 }
 
@@ -163,34 +179,6 @@ function unverifiable(exam: Examination, layer: Layer, why: string): void {
     consequence: 'whether its files are what they should be is not known',
     advice: adviceOf(layer, { missing: why }),
   })
-}
-
-/** The blobs of a layer, if all are there and sound. */
-async function sourcesOf(exam: Examination, { layers }: Layer): Promise<Sources> {
-  if (layers.length === 0) return { missing: 'it is of no image that is here' }
-  const blobs: (LayerBlob & { readonly size: number })[] = []
-  for (const { blobs: choices, chainId } of layers) {
-    const blob = await firstSound(exam, choices)
-    if (!blob) return { missing: `the blob of layer ${chainId} is not here, or not sound` }
-    blobs.push(blob)
-  }
-  return { blobs }
-}
-
-async function firstSound(
-  exam: Examination,
-  choices: readonly Descriptor[],
-): Promise<(LayerBlob & { readonly size: number }) | undefined> {
-  for (const { digest, mediaType, size } of choices) {
-    const path = blobPath(exam.places.content, digest, 'doctor')
-    if (exam.damaged.has(digest) || !(await isFile(path))) continue
-    try {
-      return { path, size, compressed: mayBeCompressed(mediaType) }
-    } catch {
-      // Encrypted, perhaps: only what unpacks it can read it.
-    }
-  }
-  return undefined
 }
 
 function repairOf(exam: Examination, layer: Layer, sources: Sources): Repair | undefined {
@@ -225,11 +213,4 @@ function adviceOf(layer: Layer, sources: Sources): string {
 const imagesOf = ({ layers, snapshot }: Layer): string => {
   const images = layers.flatMap(({ images: names }) => [...names])
   return images.length > 0 ? listed(images) : `snapshot ${snapshot.info.name}`
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  )
 }

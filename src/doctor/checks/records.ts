@@ -1,6 +1,11 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
 import type { Namespace, Snapshot } from '#doctor/catalog.ts'
-import type { Backend } from '#doctor/backend.ts'
+import { type Backend, snapshotsDirectory } from '#doctor/backend.ts'
 import type { Examination } from '#doctor/context.ts'
+import type { Findings } from '#doctor/findings.ts'
+import { missingDatabase } from '#doctor/open-databases.ts'
 import { dropSnapshots, forgetChildren } from '#doctor/repair/snapshots.ts'
 
 /** Whether the records of `meta.db` can be read, and whether what they refer to is there. */
@@ -17,8 +22,10 @@ export function checkRecords(exam: Examination): void {
   checkSnapshotters(exam)
 }
 
-function checkReadable({ catalog, places, findings }: Examination): void {
+/** Damaged pages have been told already, unless nobody has looked at all of them. */
+function checkReadable({ catalog, places, findings, quick }: Examination): void {
   for (const { path, why, page } of catalog.unreadable) {
+    if (page && !quick) continue
     findings.add({
       kind: page ? 'database-damaged' : 'record-unreadable',
       level: 'error',
@@ -78,7 +85,7 @@ function checkLeases({ findings, places }: Examination, namespace: Namespace): v
       namespace: name,
       details: gone.slice(0, 10).map((resource) => `${resource.type} ${resource.id}`),
       consequence: 'none, as long as whoever made it deletes it',
-      advice: `ctr -n ${name} lease rm ${id}, if nobody works under it`,
+      advice: `ctr -n ${name} leases rm ${id}, if nobody works under it`,
     })
   }
 }
@@ -210,21 +217,28 @@ function checkChildren(exam: Examination, group: Group, snapshot: Snapshot): voi
   )
 }
 
-/** Snapshotters whose snapshots nobody here can look at. */
+/** Snapshotters that have records and were not looked at. */
 function checkSnapshotters({ backends, catalog, findings, places }: Examination): void {
   const used = catalog.namespaces.flatMap(({ snapshots }) =>
     Array.from(snapshots).flatMap(([name, inner]) => (inner.size > 0 ? [name] : [])),
   )
-  const known = new Set<string>(places.snapshotters.map(({ name }) => name))
   for (const name of new Set(used)) {
-    if (known.has(name) || backends.some(({ place }) => place.name === name)) continue
-    findings.add({
-      kind: 'snapshotter-unchecked',
-      level: 'note',
-      what: `snapshots of ${name} were not looked at: the doctor knows overlayfs and native`,
-      where: `${places.metadata}: */snapshots/${name}`,
-      consequence: 'what is wrong with them, if anything, is not told here',
-      advice: 'nothing',
-    })
+    if (backends.some(({ place }) => place.name === name)) continue
+    const place = places.snapshotters.find((each) => each.name === name)
+    if (!place) unknown(findings, name, `${places.metadata}: */snapshots/${name}`)
+    else if (!existsSync(snapshotsDirectory(place))) {
+      findings.add(missingDatabase(join(place.root, 'metadata.db')))
+    }
   }
+}
+
+function unknown(findings: Findings, name: string, where: string): void {
+  findings.add({
+    kind: 'snapshotter-unchecked',
+    level: 'note',
+    what: `snapshots of ${name} were not looked at: the doctor knows overlayfs and native`,
+    where,
+    consequence: 'what is wrong with them, if anything, is not told here',
+    advice: 'nothing',
+  })
 }

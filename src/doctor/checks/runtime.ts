@@ -1,13 +1,13 @@
-import { lstat, readdir, readFile, rmdir, unlink } from 'node:fs/promises'
+import { lstat, readFile, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { hasErrno } from '#lib/fs/has-errno.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
 import { deleteBundle } from '#plugins/runtime/bundle.ts'
 import { unmountRecursive } from '#sys/mount.ts'
 import type { MountInfo } from '#sys/mount-info.ts'
 
 import type { Examination } from '#doctor/context.ts'
+import { listDirectory } from '#doctor/files.ts'
 import { notRepaired, repaired } from '#doctor/findings.ts'
 import { allMounts, isMountedBelow } from '#doctor/mounted.ts'
 
@@ -28,8 +28,8 @@ type Places = ReadonlySet<string>
 
 async function checkBundles(exam: Examination, mounts: readonly MountInfo[]): Promise<Places> {
   const found = new Set<string>()
-  for (const namespace of await list(exam.places.bundles)) {
-    for (const id of await list(join(exam.places.bundles, namespace))) {
+  for (const namespace of await listDirectory(exam.places.bundles)) {
+    for (const id of await listDirectory(join(exam.places.bundles, namespace))) {
       const path = join(exam.places.bundles, namespace, id)
       if (id.startsWith('.')) left(exam, 'bundle-left', path, 'a bundle was not removed to its end')
       else {
@@ -64,8 +64,8 @@ async function checkBundle(
       what: `container ${id} runs (process ${pid}) and has no record`,
       where: path,
       namespace,
-      consequence: 'no client can see or stop it; a daemon that starts takes it up as a task',
-      advice: `start a daemon and ctr -n ${namespace} task kill ${id}, or end process ${pid}`,
+      consequence: 'no client can stop it or make it anew',
+      advice: `end it (kill -9 ${pid}), and let --repair remove its bundle`,
     })
     return
   }
@@ -87,6 +87,7 @@ async function checkBundle(
       run: async () => {
         if ((await runningPid(path)) !== undefined) return notRepaired('it runs now')
         await deleteBundle(bundle)
+        await removeTree(join(exam.places.runc, namespace, id), exam)
         return repaired('removed')
       },
     },
@@ -106,8 +107,8 @@ async function runningPid(bundle: string): Promise<number | undefined> {
 
 /** Directories of tasks below the root: the bundle comes with its own, and goes with it. */
 async function checkWork(exam: Examination, bundles: Places): Promise<void> {
-  for (const namespace of await list(exam.places.work)) {
-    for (const id of await list(join(exam.places.work, namespace))) {
+  for (const namespace of await listDirectory(exam.places.work)) {
+    for (const id of await listDirectory(join(exam.places.work, namespace))) {
       if (bundles.has(`${namespace}/${id}`)) continue
       const path = join(exam.places.work, namespace, id)
       left(exam, 'runtime-directory-left', path, 'a work directory of no bundle is left')
@@ -117,8 +118,8 @@ async function checkWork(exam: Examination, bundles: Places): Promise<void> {
 
 /** The OCI runtime's own records of containers. */
 async function checkRunc(exam: Examination, bundles: Places): Promise<void> {
-  for (const namespace of await list(exam.places.runc)) {
-    for (const id of await list(join(exam.places.runc, namespace))) {
+  for (const namespace of await listDirectory(exam.places.runc)) {
+    for (const id of await listDirectory(join(exam.places.runc, namespace))) {
       if (bundles.has(`${namespace}/${id}`)) continue
       const path = join(exam.places.runc, namespace, id)
       if (await runcRuns(path)) continue
@@ -134,7 +135,7 @@ async function runcRuns(path: string): Promise<boolean> {
 }
 
 async function checkSockets(exam: Examination): Promise<void> {
-  for (const name of await list(exam.places.sockets)) {
+  for (const name of await listDirectory(exam.places.sockets)) {
     const path = join(exam.places.sockets, name)
     const isSocket = (await lstat(path)).isSocket()
     if (!isSocket || (await isServed(path))) continue
@@ -166,7 +167,7 @@ async function checkTemporaryMounts(
   { findings, places }: Examination,
   mounts: readonly MountInfo[],
 ): Promise<void> {
-  for (const name of await list(places.temporaryMounts)) {
+  for (const name of await listDirectory(places.temporaryMounts)) {
     if (!name.startsWith(temporaryPrefix)) continue
     const path = join(places.temporaryMounts, name)
     const mounted = isMountedBelow(path, mounts)
@@ -217,13 +218,4 @@ function left(
       },
     },
   )
-}
-
-async function list(dir: string): Promise<readonly string[]> {
-  try {
-    return (await readdir(dir)).toSorted()
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT', 'ENOTDIR')) return []
-    throw err
-  }
 }

@@ -113,7 +113,7 @@ class Walk {
   *#content(stat: FileStat, expected: Expected): Generator<string> {
     if (stat.size !== expected.size) yield `${stat.size} bytes instead of ${expected.size}`
     else if (expected.difference !== undefined) yield expected.difference
-    const inode = this.#inodes.getOrInsert(expected, stat.ino)
+    const inode = this.#inodes.getOrInsertComputed(expected, () => stat.ino)
     if (inode !== stat.ino) yield 'no longer the same file as its other names'
   }
 }

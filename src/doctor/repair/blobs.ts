@@ -1,20 +1,19 @@
-import { chmod, mkdir, open, rename } from 'node:fs/promises'
+import { chmod, mkdir, rename } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 import { writeLabels, writeSize, writeTimes } from '#core/metadata/fields.ts'
 import { blobsOf, buckets, find, make, schemaVersion } from '#core/metadata/schema.ts'
 import type { Bucket } from '#lib/bolt/database.ts'
-import { failedPrecondition } from '#lib/errors/errors.ts'
 
-import type { Examination } from '#doctor/context.ts'
+import { syncDirectory } from '#doctor/files.ts'
 import type { Part } from '#doctor/image-graph.ts'
 import type { Places } from '#doctor/places.ts'
 
-type Exam = Pick<Examination, 'metadata' | 'signal'>
+import { databaseOf, type Recorder } from './records.ts'
 
 /** Removes the records of a blob, as if it had never come. */
 export async function forgetBlob(
-  exam: Exam,
+  exam: Recorder,
   namespaces: readonly string[],
   digest: string,
 ): Promise<void> {
@@ -29,7 +28,7 @@ export async function forgetBlob(
 
 /** Corrects the size in the record of a blob. */
 export async function resizeRecord(
-  exam: Exam,
+  exam: Recorder,
   namespace: string,
   { digest, size }: { readonly digest: string; readonly size: number },
 ): Promise<void> {
@@ -39,7 +38,7 @@ export async function resizeRecord(
 }
 
 /** Gives a blob a record in the namespace of an image, which keeps what the blob refers to. */
-export async function recordPart(exam: Exam, part: Part, size: number): Promise<void> {
+export async function recordPart(exam: Recorder, part: Part, size: number): Promise<void> {
   const { namespace, descriptor, role, chainId, holds } = part
   await databaseOf(exam).update((tx) => {
     const record = make(tx, [...blobsOf(namespace), descriptor.digest])
@@ -69,14 +68,4 @@ export async function setAside({ lostAndFound }: Places, path: string): Promise<
   await rename(path, target)
   for (const each of [dir, dirname(path)]) await syncDirectory(each)
   return target
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using dir = await open(path)
-  await dir.sync()
-}
-
-function databaseOf({ metadata }: Exam): NonNullable<Examination['metadata']> {
-  if (metadata) return metadata
-  throw failedPrecondition('without meta.db no record can be changed')
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, lchown, mkdir, open, rename, stat } from 'node:fs/promises'
+import { chmod, lchown, mkdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { dataLoss } from '#lib/errors/errors.ts'
@@ -10,6 +10,7 @@ import { AT_FDCWD, Rename, renameat2 } from '#sys/file.ts'
 
 import { directoryOf, snapshotsDirectory } from '#doctor/backend.ts'
 import type { Examination } from '#doctor/context.ts'
+import { syncDirectory } from '#doctor/files.ts'
 import type { Outcome } from '#doctor/finding.ts'
 import type { LayerBlob } from '#doctor/layer/check-layer.ts'
 import { allMounts, entriesMounted } from '#doctor/mounted.ts'
@@ -108,9 +109,4 @@ async function swapInSteps(made: string, target: string): Promise<void> {
   await rename(target, old)
   await rename(made, target)
   await rename(old, made)
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using dir = await open(path)
-  await dir.sync()
 }

@@ -1,11 +1,8 @@
 import { find, snapshotsOf } from '#core/metadata/schema.ts'
 import { unlinkChild } from '#core/metadata/snapshot-record.ts'
 import { readText } from '#core/metadata/fields.ts'
-import { failedPrecondition } from '#lib/errors/errors.ts'
 
-import type { Examination } from '#doctor/context.ts'
-
-type Exam = Pick<Examination, 'metadata' | 'signal'>
+import { databaseOf, type Recorder } from './records.ts'
 
 interface InSnapshotter {
   readonly namespace: string
@@ -14,7 +11,7 @@ interface InSnapshotter {
 
 /** Removes records of snapshots; what the backend has of them is garbage then. @returns how many. */
 export async function dropSnapshots(
-  exam: Exam,
+  exam: Recorder,
   { namespace, snapshotter, keys }: InSnapshotter & { readonly keys: readonly string[] },
 ): Promise<number> {
   return await databaseOf(exam).update((tx) => {
@@ -32,7 +29,7 @@ export async function dropSnapshots(
 
 /** Takes snapshots that are not there off the list of those that stand on one. */
 export async function forgetChildren(
-  exam: Exam,
+  exam: Recorder,
   options: InSnapshotter & { readonly key: string; readonly children: readonly string[] },
 ): Promise<void> {
   const { namespace, snapshotter, key, children } = options
@@ -40,9 +37,4 @@ export async function forgetChildren(
     const list = find(tx, [...snapshotsOf(namespace, snapshotter), key, 'children'])
     for (const child of children) list?.delete(child)
   }, exam)
-}
-
-function databaseOf({ metadata }: Exam): NonNullable<Examination['metadata']> {
-  if (metadata) return metadata
-  throw failedPrecondition('without meta.db no record can be changed')
 }

@@ -296,7 +296,7 @@ function hasChild(parents: ReadBucket, id: bigint): boolean {
 }
 
 /** The key of the link from a parent to a child; without child, what all its links begin with. */
-const linkKey = (parent: bigint, child?: bigint): Uint8Array =>
+export const linkKey = (parent: bigint, child?: bigint): Uint8Array =>
   Buffer.concat([
     encodeUvarint(parent),
     Buffer.of(0),
