@@ -95,7 +95,7 @@ for (const { name, open, supports, lacks } of kinds) {
     snapshotters: new Map([[name, await open(ctx, join(root, 'snapshotter'))]]),
   })
   if (lacks === undefined) {
-    snapshotterSuite(`remote-${name}`, newContext, behind(name, one), supports)
+    snapshotterSuite(`remote-${name}`, newContext, behind(name, one), { ...supports, depth: 8 })
   } else test(`remote-${name} snapshotter`, { skip: lacks })
 }
 
