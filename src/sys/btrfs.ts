@@ -3,21 +3,27 @@ import { basename, dirname } from 'node:path'
 
 import { toBytes } from '#lib/bytes/byte-string.ts'
 
-import { checked, background, native } from './libc.ts'
+import { isErrno } from './errno.ts'
+import { background, checked, native } from './libc.ts'
 
 /*
  * Subvolumes of btrfs: trees of files of which one is made from another without a copy.
- * Source: Linux `include/uapi/linux/btrfs.h`. All arguments are 4096 bytes.
+ * Source: Linux `include/uapi/linux/btrfs.h`. Arguments are 4096 bytes.
  *
  *     btrfs_ioctl_vol_args      0 i64 fd   8 name
  *     btrfs_ioctl_vol_args_v2   0 i64 fd   8 u64 transaction  16 u64 flags  24 u64[4] unused  56 name
  *     btrfs_ioctl_ino_lookup    0 u64 tree 8 u64 object       16 name
+ *
+ * But for those of a limit: 0 u64 group, 0 for the subvolume's own; 8 u64 flags, 16 u64[4] limits, of
+ * which the second is for what no other subvolume shares.
  */
 
 const argBytes = 4096
 const BTRFS_IOC_SUBVOL_CREATE = 0x5000940e
 const BTRFS_IOC_SNAP_DESTROY = 0x5000940f
 const BTRFS_IOC_SNAP_CREATE_V2 = 0x50009417
+const BTRFS_IOC_QGROUP_LIMIT = 0x8030942b
+const BTRFS_QGROUP_LIMIT_MAX_EXCL = 2n
 const BTRFS_IOC_INO_LOOKUP = 0xd0009412
 const BTRFS_SUBVOL_RDONLY = 2n
 const BTRFS_SUPER_MAGIC = 0x9123683e
@@ -74,6 +80,27 @@ export function subvolumeId(path: string): bigint {
     view.setBigUint64(8, firstObject, true)
     checked(ioctl(fd, BTRFS_IOC_INO_LOOKUP, arg), 'ioctl', { path })
     return view.getBigUint64(0, true)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * Bounds what a subvolume may use besides what it shares with others.
+ *
+ * @returns false where the file system counts nothing: `btrfs quota enable` is its administrator's.
+ * @throws {SystemError}
+ */
+export function limitSubvolume(path: string, bytes: number): boolean {
+  const fd = openSync(path, 'r')
+  try {
+    const limits = BigUint64Array.of(0n, BTRFS_QGROUP_LIMIT_MAX_EXCL, 0n, BigInt(bytes), 0n, 0n)
+    const arg = new Uint8Array(limits.buffer)
+    checked(ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, arg), 'ioctl', { path })
+    return true
+  } catch (err) {
+    if (isErrno(err, 'ENOTCONN')) return false
+    throw err
   } finally {
     closeSync(fd)
   }

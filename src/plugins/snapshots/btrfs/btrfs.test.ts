@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { basename, join } from 'node:path'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { after, suite, type TestContext, test } from 'node:test'
 import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
+import { isFull } from '#lib/fs/has-errno.ts'
 import { SkipPlugin } from '#plugin/plugin.ts'
 import { createSubvolume, isSubvolume } from '#sys/btrfs.ts'
 import { newContext } from '#testing/context.ts'
@@ -116,6 +118,24 @@ suite('btrfs snapshotter on disk', () => {
     )
     await sn.remove(ctx, 'a')
     assert.deepEqual(subvolumes(root), ['active/3', 'snapshots/2'])
+  })
+
+  check('a size is a limit once quotas are on, and nothing before', async ({ ctx, root, open }) => {
+    await using sn = await open()
+    await layer(ctx, sn, { name: 'base' }, (dir) => write(dir, { big: 'x'.repeat(6_000_000) }))
+    const labels = { 'containerd.io/snapshot/max-size': String(4 << 20) }
+    const fill = (dir: string): void => {
+      fs.writeFileSync(join(dir, 'more'), Buffer.alloc(16 << 20, 1), { flush: true })
+    }
+    await mounted(await sn.prepare(ctx, 'before', 'base', { labels }), fill)
+    execFileSync('btrfs', ['quota', 'enable', root])
+    using undo = new DisposableStack()
+    undo.defer(() => void execFileSync('btrfs', ['quota', 'disable', root]))
+    await mounted(await sn.prepare(ctx, 'work', 'base', { labels }), (dir) => {
+      write(dir, { some: 'x'.repeat(1_000_000) })
+      assert.throws(() => fill(dir), isFull)
+    })
+    await mounted(await sn.prepare(ctx, 'free', 'base'), fill)
   })
 
   test('elsewhere there is no snapshotter, and no trace of one', async (t) => {

@@ -13,11 +13,14 @@ import { type Backing, StoredSnapshotter } from '#core/snapshots/storage/stored-
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
 import { SkipPlugin } from '#plugin/plugin.ts'
-import { copySubvolume, createSubvolume, isBtrfs, subvolumeId } from '#sys/btrfs.ts'
+import { copySubvolume, createSubvolume, isBtrfs, limitSubvolume, subvolumeId } from '#sys/btrfs.ts'
 import { tryLock } from '#sys/flock.ts'
 import { mountInfo } from '#sys/mount-info.ts'
 
 import { removeSubvolume } from './remove.ts'
+
+/** A hint: without quotas nobody follows it. */
+const maxSizeLabel = 'containerd.io/snapshot/max-size'
 
 /**
  * Opens the snapshots in `root`, which is made when it is missing.
@@ -85,18 +88,20 @@ class BtrfsBacking implements Backing {
 
   async make(
     ctx: Context,
-    { kind }: CreateOptions,
+    { kind, labels = {} }: CreateOptions,
     { id, parentId }: Reservation,
   ): Promise<NewDir> {
     const path = this.#path(kind, String(id))
     return await this.#make(ctx, path, async () => {
-      if (parentId !== undefined) {
+      if (parentId === undefined) {
+        await createSubvolume(path)
+        await chmod(path, 0o755)
+      } else {
         const readOnly = kind === 'view'
         await copySubvolume(this.#path('committed', parentId), path, { readOnly })
-        return
       }
-      await createSubvolume(path)
-      await chmod(path, 0o755)
+      const limit = Number(labels[maxSizeLabel])
+      if (kind === 'active' && Number.isSafeInteger(limit) && limit > 0) limitSubvolume(path, limit)
     })
   }
 
