@@ -16,6 +16,7 @@ import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
 import { blockfilePlugin } from '#plugins/snapshots/blockfile/plugin.ts'
+import { btrfsPlugin } from '#plugins/snapshots/btrfs/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
@@ -27,6 +28,7 @@ export const builtins: readonly Plugin[] = [
   contentPlugin,
   overlayPlugin,
   nativePlugin,
+  btrfsPlugin,
   blockfilePlugin,
   erofsPlugin,
   exchangePlugin,

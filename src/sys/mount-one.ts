@@ -5,6 +5,7 @@ import { attachLoop } from './loop.ts'
 import { mount } from './mount-call.ts'
 import { MountFlag, type ParsedOptions, propagationFlags } from './mount-flags.ts'
 import { type LongMount, mountNewApi } from './mount-new-api.ts'
+import { makeReadOnly } from './mount-tree.ts'
 import { beside, joinOverlayOptions, splitOverlayOptions } from './overlay-options.ts'
 
 /** What is mounted. */
@@ -34,7 +35,17 @@ export function mountOne(spec: MountSpec, options: ParsedOptions, target: string
   }
   // A bind mount takes the flags of its source; only a remount makes it read-only.
   if (plain & MountFlag.bind && plain & MountFlag.readonly) {
-    mount({ target, flags: plain | MountFlag.remount })
+    remountReadOnly(target, plain)
+  }
+}
+
+/** In a user namespace a mount must keep the attributes that were not given to it there (`nosuid`). */
+function remountReadOnly(target: string, flags: number): void {
+  try {
+    mount({ target, flags: flags | MountFlag.remount })
+  } catch (err) {
+    if (!isErrno(err, 'EPERM')) throw err
+    makeReadOnly(target)
   }
 }
 

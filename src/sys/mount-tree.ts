@@ -45,6 +45,13 @@ export function attachTree(tree: number, target: string): void {
   checked(moved, 'move_mount', { path: target })
 }
 
+/** Makes the mount at `path` read-only, and leaves its other attributes. Linux 5.12. @throws {SystemError} */
+export function makeReadOnly(path: string): void {
+  const attr = BigUint64Array.of(BigInt(MountAttribute.readonly), 0n, 0n, 0n)
+  const result = mountSetattr(AT_FDCWD, cString(path), 0, attr, attr.byteLength)
+  checked(result, 'mount_setattr', { path })
+}
+
 export interface IdMapOptions extends TreeOptions {
   /** A user namespace: who owns a file on disk is an id inside it, who is seen is that outside. */
   readonly namespace: number

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -54,6 +55,22 @@ test('a bind mount with ro cannot be written', (t) => {
   assert.throws(() => writeFileSync(join(target, 'x'), ''), { code: 'EROFS' })
   writeFileSync(join(source, 'x'), '')
   assert.deepEqual(readdirSync(target), ['x'])
+})
+
+test('a bind mount with ro is made in a user namespace too, where attributes are locked', (t) => {
+  if (!root(t)) return
+  using dir = scratch()
+  const [source = '', target = ''] = makeDirs(dir.path, 'source', 'target')
+  mount({ target: dir.path, flags: MountFlag.remount | MountFlag.bind | MountFlag.noSuid })
+  const module = new URL('mount.ts', import.meta.url).href
+  const program = `
+    const { mountAll } = await import(${JSON.stringify(module)})
+    const fs = await import('node:fs')
+    mountAll([{ type: 'bind', source: ${JSON.stringify(source)}, options: ['rbind', 'ro'] }], ${JSON.stringify(target)})
+    try { fs.writeFileSync(${JSON.stringify(join(target, 'x'))}, '') } catch (err) { console.log(err.code) }`
+  const node = [process.execPath, '--input-type=module', '-e', program]
+  const said = execFileSync('unshare', ['--user', '--map-root-user', '--mount', ...node])
+  assert.equal(said.toString(), 'EROFS\n')
 })
 
 test('an overlay of more lower directories than a page can name shows them all', (t) => {

@@ -18,20 +18,32 @@ const separator = Buffer.from('/')
 /** For how long entries are looked at in one go, in ms. */
 const turn = 2
 
+export interface DiskUsageOptions {
+  readonly signal?: AbortSignal
+  /**
+   * A tree to compare with: what is the same file there does not count. It is, with the same inode
+   * number and time of change, as where one is a snapshot of the other.
+   */
+  readonly besides?: string
+}
+
 /**
  * Adds up `root` and everything below it, without following symbolic links. What disappears
  * meanwhile is not counted.
  */
-export async function diskUsage(
-  root: string,
-  options: { readonly signal?: AbortSignal } = {},
-): Promise<DiskUsage> {
+export async function diskUsage(root: string, options: DiskUsageOptions = {}): Promise<DiskUsage> {
+  const { besides } = options
   const linked = new Set<string>()
+  const rootLength = Buffer.byteLength(root)
+  const isShared = (path: Buffer): boolean =>
+    besides !== undefined &&
+    isSame(path, Buffer.concat([Buffer.from(besides), path.subarray(rootLength)]))
   let inodes = 0
   let size = 0
   const count = (path: Buffer): void => {
     const stat = lstatSync(path, { throwIfNoEntry: false })
     if (!stat || (stat.nlink > 1 && !stat.isDirectory() && !isFirst(linked, path))) return
+    if (isShared(path)) return
     inodes++
     size += stat.blocks * blockSize
   }
@@ -60,6 +72,13 @@ function isFirst(seen: Set<string>, path: Buffer): boolean {
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   const file = stat ? `${stat.dev}:${stat.ino}` : ''
   return stat !== undefined && !seen.has(file) && Boolean(seen.add(file))
+}
+
+function isSame(a: Buffer, b: Buffer): boolean {
+  const [one, other] = [a, b].map((path) =>
+    lstatSync(path, { bigint: true, throwIfNoEntry: false }),
+  )
+  return one !== undefined && one.ino === other?.ino && one.ctimeNs === other.ctimeNs
 }
 
 async function entriesOf(

@@ -1,9 +1,9 @@
 import { resourceExhausted } from '#lib/errors/errors.ts'
 
-import { hasErrno } from './has-errno.ts'
+import { isFull } from './has-errno.ts'
 
 /** `err`, or what to tell a client when it says that the disk or a quota is full, naming `path`. */
 export function fullDisk(err: unknown, path: string): unknown {
-  if (!hasErrno(err, 'ENOSPC', 'EDQUOT')) return err
+  if (!isFull(err)) return err
   return resourceExhausted(`write ${path}: no space left on device`, { cause: err })
 }

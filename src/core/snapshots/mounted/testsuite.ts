@@ -15,6 +15,7 @@ interface Supports {
   readonly packs?: boolean
   readonly inFile?: boolean
   readonly blocks?: boolean
+  readonly depth?: number
 }
 
 /** What is in snapshots once they are mounted, which takes root. */
@@ -23,7 +24,7 @@ export function checkMounted(check: Check, supports: Supports = {}): void {
   checkAttributes(check)
   if (supports.blocks) checkBlocks(check)
   else checkUsage(check, supports)
-  checkLayers(check)
+  checkLayers(check, supports.depth ?? 128)
 }
 
 function checkFiles(check: Check): void {
@@ -119,20 +120,23 @@ function checkUsage(check: Check, { packs, inFile }: Supports): void {
   })
 }
 
-function checkLayers(check: Check): void {
-  check('many layers are one tree', async ({ ctx, sn }) => {
-    const count = 30
-    for (let at = 0; at < count; at++) {
-      const on = at === 0 ? '' : `layer-${at - 1}`
-      await layer(ctx, sn, { name: `layer-${at}`, on }, (dir) =>
-        write(dir, { last: String(at), [`file-${at}`]: '' }),
-      )
+function checkLayers(check: Check, count: number): void {
+  check(`${count} layers are one tree`, async ({ ctx, sn }) => {
+    const names = Array.from({ length: count }, (_, at) => `layer-${at}`)
+    for (const [at, name] of names.entries()) {
+      const on = names[at - 1] ?? ''
+      if (at % 16 === 0 || at === count - 1) {
+        await layer(ctx, sn, { name, on }, (dir) => write(dir, { last: name, [name]: '' }))
+      } else {
+        await sn.prepare(ctx, `work-${name}`, on)
+        await sn.commit(ctx, name, `work-${name}`)
+      }
     }
-    const mounts = await sn.prepare(ctx, 'work', `layer-${count - 1}`)
-    await mounted(mounts, (dir) => {
+    await mounted(await sn.prepare(ctx, 'work', `layer-${count - 1}`), (dir) => {
       const files = read(dir)
-      assert.equal(Object.keys(files).length, count + 1)
-      assert.equal(files['last'], String(count - 1))
+      assert.equal(Object.keys(files).length, Math.ceil((count - 1) / 16) + 2)
+      assert.equal(files['last'], `layer-${count - 1}`)
+      write(dir, { more: '' })
     })
   })
 }

@@ -1,5 +1,5 @@
 import type { Context } from '#core/context.ts'
-import type { Info, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
+import type { Info, Kind, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import type { Database } from '#lib/bolt/database.ts'
 import { aborted } from '#lib/errors/errors.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
@@ -122,8 +122,8 @@ export class MetaStore implements AsyncDisposable {
     return await inWords(`failed to remove snapshot ${key}`, removing)
   }
 
-  /** Calls `fn` with the ids of all snapshots, between other changes. */
-  async withUsedIds<T>(ctx: Context, fn: (used: ReadonlySet<string>) => T): Promise<T> {
+  /** Calls `fn` with the ids of all snapshots and their kinds, between other changes. */
+  async withUsedIds<T>(ctx: Context, fn: (used: ReadonlyMap<string, Kind>) => T): Promise<T> {
     return await this.#db.update((tx) => fn(usedIds(tx)), ctx)
   }
 

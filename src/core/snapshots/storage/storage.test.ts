@@ -183,6 +183,6 @@ suite('snapshot records', () => {
       g.db.update((tx) => createSnapshot(tx, { kind: 'active', key: 'a', parent: '' })),
       g.db.update((tx) => usedIds(tx)),
     ])
-    assert.deepEqual([...used], [g.db.view((tx) => getInfo(tx, 'a').id)])
+    assert.deepEqual([...used], [[g.db.view((tx) => getInfo(tx, 'a').id), 'active']])
   })
 })

@@ -13,7 +13,7 @@
  *         <parent id> 00 <child id>        uvarints; the value is the child's key or name
  */
 import { adaptSnapshot } from '#core/snapshots/adapt.ts'
-import type { Info, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
+import type { Info, Kind, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import { alreadyExists, failedPrecondition, invalidArgument, notFound } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
@@ -246,13 +246,13 @@ export function removeSnapshot(tx: Bucket, key: string): StoredSnapshot {
 /** The highest id that any snapshot has had. */
 export const lastId = (tx: ReadBucket): bigint => allSnapshots(tx)?.sequence ?? 0n
 
-/** The ids in use. */
-export function usedIds(tx: ReadBucket): ReadonlySet<string> {
+/** The ids in use, with the kinds of the snapshots. */
+export function usedIds(tx: ReadBucket): ReadonlyMap<string, Kind> {
   const snapshots = allSnapshots(tx)
-  const ids = new Set<string>()
+  const ids = new Map<string, Kind>()
   for (const { key, value } of snapshots?.entries() ?? []) {
     const record = value === undefined ? snapshots?.bucket(key) : undefined
-    if (record) ids.add(String(readId(record)))
+    if (record) ids.set(String(readId(record)), readKind(record, Buffer.from(key).toString()))
   }
   return ids
 }

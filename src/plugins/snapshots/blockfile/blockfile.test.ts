@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,17 +10,13 @@ import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { snapshotterSuite } from '#core/snapshots/testsuite.ts'
 import { SkipPlugin } from '#plugin/plugin.ts'
 import { newContext } from '#testing/context.ts'
+import { ext4File } from '#testing/ext4-file.ts'
 
 import { type BlockfileOptions, openBlockfile } from './blockfile.ts'
 
-const scratchDir = fs.mkdtempSync(join(tmpdir(), 'blockfile-scratch-'))
-after(() => fs.rmSync(scratchDir, { recursive: true }))
-const scratchFile = join(scratchDir, 'ext4')
-fs.writeFileSync(scratchFile, '')
-fs.truncateSync(scratchFile, 8 << 20)
-// No lost+found, which would be in every snapshot.
-execFileSync('mkfs.ext4', ['-q', '-F', '-E', 'root_owner=0:0', scratchFile])
-execFileSync('debugfs', ['-w', '-R', 'rmdir lost+found', scratchFile], { stdio: 'ignore' })
+const scratch = ext4File()
+after(() => scratch[Symbol.dispose]())
+const scratchFile = scratch.path
 
 const plain: BlockfileOptions = {
   scratchFile,
@@ -90,13 +85,13 @@ suite('blockfile snapshotter on disk', () => {
   })
 
   check('the scratch is copied once, or each time', async ({ root, open }) => {
-    const scratch = join(root, 'scratch')
+    const copy = join(root, 'scratch')
     await (await open())[Symbol.asyncDispose]()
-    fs.writeFileSync(scratch, 'mine')
+    fs.writeFileSync(copy, 'mine')
     await (await open({ scratchFile: '/no/such' }))[Symbol.asyncDispose]()
-    assert.equal(fs.readFileSync(scratch, 'utf8'), 'mine')
+    assert.equal(fs.readFileSync(copy, 'utf8'), 'mine')
     await (await open({ recreateScratch: true }))[Symbol.asyncDispose]()
-    assert.ok(fs.readFileSync(scratch).equals(fs.readFileSync(scratchFile)))
+    assert.ok(fs.readFileSync(copy).equals(fs.readFileSync(scratchFile)))
   })
 
   check('without a scratch there is no snapshotter', async ({ root, open }) => {

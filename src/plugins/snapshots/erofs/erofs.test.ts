@@ -28,6 +28,7 @@ for (const [name, options] of [
   snapshotterSuite(name, newContext, (ctx, root) => ErofsSnapshotter.open(ctx, root, options), {
     rebase: true,
     packs: true,
+    depth: 30,
     inFile: options.writableBytes > 0,
   })
 }
