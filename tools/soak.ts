@@ -26,7 +26,7 @@ const usage = `npm run soak -- [--seed N] [--cycles N] [--minutes M] [WORD...]
 
 /** Library tests that have a slice, too. */
 const libraries = [
-  'src/lib/bolt/{crash,damage,kill,model}.test.ts',
+  'src/lib/bolt/{crash,damage,kill,model,salvage}.test.ts',
   'src/lib/{grpc,ttrpc}/wire.test.ts',
 ]
 

@@ -1,6 +1,13 @@
-import { type Attributes, endWith } from '#lib/trace/trace.ts'
+import { type Attributes, endWith, type Span } from '#lib/trace/trace.ts'
 
 import type { Context } from './context.ts'
+
+/** `ctx` inside the span of a call: what it logs carries the id of the trace, for logs that show it. */
+export const insideCall = <C extends Context>(ctx: C, call: Span): C => ({
+  ...ctx,
+  trace: call,
+  log: ctx.log.with({ trace_id: call.traceId }),
+})
 
 /**
  * Runs `work` as a span inside the one that `ctx` is in, which ends when the promise or async

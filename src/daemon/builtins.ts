@@ -6,6 +6,7 @@ import { exchangePlugin } from '#plugins/events/plugin.ts'
 import { gcPlugin } from '#plugins/gc/plugin.ts'
 import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
+import { sandboxStorePlugin } from '#plugins/metadata/sandbox-store.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
 import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
 import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
@@ -35,6 +36,7 @@ export const builtins: readonly Plugin[] = [
   erofsDifferPlugin,
   gcPlugin,
   leasesPlugin,
+  sandboxStorePlugin,
   taskPlugin,
   ...servicePlugins,
   grpcPrometheusPlugin,

@@ -48,7 +48,7 @@ async function configCommand(flags: Flags, words: readonly string[]): Promise<st
 
 async function load(path: string | undefined, { overrides }: Flags): Promise<Config> {
   const source = await readConfig(path, overrides)
-  const log = createLogger({ level: 'warn', format: 'text' }, process.stderr)
+  const log = createLogger({ level: 'warn', format: 'text', traceId: false }, process.stderr)
   return decodeConfig(source, await loadCatalog(source, log))
 }
 

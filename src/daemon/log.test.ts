@@ -20,7 +20,7 @@ void suite('log', () => {
       ['text', text],
       ['json', json],
     ] as const) {
-      const log = createLogger({ level: 'info', format }, to)
+      const log = createLogger({ level: 'info', format, traceId: false }, to)
       log.with({ plugin: 'a/b' }).warn('it is so', { error: new Error('x y'), n: 1 })
     }
     assert.deepEqual(text.lines, ['level=warning msg="it is so" plugin=a/b error="x y" n=1'])
@@ -35,14 +35,22 @@ void suite('log', () => {
 
   void test('a new level and form hold for loggers that were derived before', () => {
     const { lines, write } = sink()
-    const log = createLogger({ level: 'warn', format: 'text' }, { write })
+    const log = createLogger({ level: 'warn', format: 'text', traceId: false }, { write })
     const derived = log.with({ a: 1 })
     derived.info('unheard')
-    log.configure({ level: 'debug', format: 'json' })
+    log.configure({ level: 'debug', format: 'json', traceId: false })
     derived.debug('heard')
-    log.configure({ level: 'panic', format: 'text' })
+    log.configure({ level: 'panic', format: 'text', traceId: false })
     derived.error('unheard')
     assert.equal(lines.length, 1)
     assert.match(lines[0] ?? '', /^\{.*"msg":"heard"/)
+  })
+  void test('the id of a trace is shown where the log is told to', () => {
+    const { lines, write } = sink()
+    const log = createLogger({ level: 'info', format: 'text', traceId: true }, { write })
+    log.with({ trace_id: 'abc', n: 1 }).info('seen')
+    log.configure({ level: 'info', format: 'text', traceId: false })
+    log.with({ trace_id: 'abc', n: 1 }).info('unseen')
+    assert.deepEqual(lines, ['level=info msg=seen trace_id=abc n=1', 'level=info msg=unseen n=1'])
   })
 })

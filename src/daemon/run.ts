@@ -118,4 +118,5 @@ async function reload(source: Source, server: DaemonServer, log: LiveLogger): Pr
 export const logSettings = ({ debug }: Pick<Config, 'debug'>): LogSettings => ({
   level: logLevels.find((level) => level === debug.level) ?? 'info',
   format: logFormats.find((format) => format === debug.format) ?? 'text',
+  traceId: debug.logTraceId,
 })

@@ -129,7 +129,9 @@ async function listen(
         services: tasks.services(),
         // With tracing a copy is made for each call, which what a call has in store is not part of.
         context: (call) => (tracing ? { signal: call.signal } : call),
-        interceptors: tracing ? [traced<Work>(tracing.trace)] : [],
+        interceptors: tracing
+          ? [traced<Work>(tracing.trace, (work, own) => ({ ...work, trace: own }))]
+          : [],
         peerOf: (connection) => peerCredentials(socketFd(connection)),
         authorize: (peer) => {
           idle.touch()

@@ -18,9 +18,13 @@ export interface Operands {
   readonly dest?: string | undefined
 }
 
+/** Node makes a new map for each who asks. */
+let knownErrors: ReturnType<typeof getSystemErrorMap> | undefined
+
 /** The error for `errno` (positive, as the kernel has it): `ENOENT: no such file or directory, mount '/x'`. */
 export function systemError(errno: number, syscall: string, operands: Operands = {}): SystemError {
-  const [code, text] = getSystemErrorMap().get(-errno) ?? [`E${errno}`, 'unknown error']
+  knownErrors ??= getSystemErrorMap()
+  const [code, text] = knownErrors.get(-errno) ?? [`E${errno}`, 'unknown error']
   const { path, dest } = operands
   const from = path === undefined ? '' : ` '${path}'`
   const to = dest === undefined ? '' : ` -> '${dest}'`

@@ -1,4 +1,6 @@
-import { checked, cString, native, uninterrupted } from './libc.ts'
+import { open } from 'node:fs/promises'
+
+import { background, checked, cString, native, uninterrupted } from './libc.ts'
 
 /** Stands for the working directory in every `dir` argument. */
 export const AT_FDCWD = -100
@@ -45,6 +47,7 @@ const cFutimens: (...args: [Fd, BigInt64Array]) => number = native(
   'int futimens(int fd, const void *times)',
 )
 const cSyncfs: (...args: [Fd]) => number = native('int syncfs(int fd)')
+const syncfsBeside = background('int syncfs(int fd)')
 const cUmask: (...args: [number]) => number = native('uint umask(uint mask)')
 
 /** mkdirat(2). @throws {SystemError} `EEXIST` */
@@ -141,6 +144,17 @@ function setTimespec(index: number, ns: bigint): void {
 /** Writes the whole file system of `fd` to disk; it takes as long as the disk does. @throws {SystemError} */
 export function syncfs(fd: Fd): void {
   uninterrupted(() => cSyncfs(fd), 'syncfs')
+}
+
+/**
+ * Writes the whole file system that `path` is on to disk, beside the event loop. Nothing to write
+ * takes nothing but the flush of the disk's own cache.
+ *
+ * @throws {SystemError}
+ */
+export async function syncFileSystem(path: string): Promise<void> {
+  await using file = await open(path)
+  await syncfsBeside('syncfs', file.fd)
 }
 
 /** Sets the mask of new files' modes for the whole process and gives the one before. */

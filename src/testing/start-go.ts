@@ -49,7 +49,8 @@ export async function startGo(
         if (err) reject(new Error(`${command.join(' ')}: ${stderr}`, { cause: err }))
         else resolve(stdout)
       })
-      child.stdin?.end(stdin)
+      // A ctr that has ended already says by its code how that was.
+      child.stdin?.on('error', () => {}).end(stdin)
     })
   await until(t, async () => await ctr(['version']).then(Boolean, () => false))
   const ingestPart = async (ref: string, part: string): Promise<void> => {

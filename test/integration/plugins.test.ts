@@ -128,6 +128,7 @@ args = ["${path}", "${join(dir, 'allowed')}"]
       'd.test.ts': 'throw new Error("a test is no plugin")',
       'bad-syntax.mjs': 'export const x = ',
       'bad-throw.mjs': 'throw new Error("not today")',
+      'bad-types.ts': 'export const x = 1\nenum Y { Z }',
       'bad-nothing.mjs': 'export const x = 1',
       'bad-twice.mjs': saying('one'),
       'bad-builtin.mjs': saying('version'),
@@ -135,9 +136,10 @@ args = ["${path}", "${join(dir, 'allowed')}"]
       'notes.txt': 'nothing',
       'node_modules/packaged/package.json': '{"name":"packaged","exports":{"import":"./p.mjs"}}',
       'node_modules/packaged/p.mjs': saying('four'),
+      'node_modules/bad-exports/package.json': '{"name":"bad-exports","exports":{"./x":"./x.mjs"}}',
     }
     const options = (): DaemonOptions => ({
-      top: 'plugins_packages = ["packaged", "missing-package"]',
+      top: 'plugins_packages = ["packaged", "missing-package", "bad-exports"]',
       config: '[plugins."io.containerd.grpc.v1.two"]\nword = "bonjour"\n',
     })
     await loading(t, files, options, async ({ daemon, ctr }) => {
@@ -149,12 +151,14 @@ args = ["${path}", "${join(dir, 'allowed')}"]
       const failed = log.split('\n').filter((line) => line.includes('failed to load plugin module'))
       const reasons: readonly (readonly [string, RegExp])[] = [
         ['bad-syntax', /Unexpected end of input/],
-        ['bad-throw', /not today/],
+        ['bad-throw', /not today.* at="?\S*bad-throw\.mjs:1\b/],
+        ['bad-types', /enum.* at="?\S*bad-types\.ts:2\b/],
         ['bad-nothing', /exports no plugin made by definePlugin/],
         ['bad-twice', /grpc\.v1\.one: plugin: id already registered/],
         ['bad-builtin', /grpc\.v1\.version: plugin: id already registered/],
         ['bad-import', /no-such-package/],
-        ['missing-package', /Cannot find package 'missing-package'/],
+        ['missing-package', /no such package in node_modules of \S*plugins, .*: not found/],
+        ['bad-exports', /main defined in \S*bad-exports(?!.* at=)/],
       ]
       assert.equal(failed.length, reasons.length, failed.join('\n'))
       for (const [name, reason] of reasons) {

@@ -27,6 +27,7 @@ suite('tracing', { skip, timeout: 120_000 }, () => {
     collector = scope.use(await startCollector())
     daemon = scope.use(
       await startDaemon({
+        config: '[debug]\nlevel = "debug"\nlog_trace_id = true',
         env: {
           OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
           OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
@@ -49,6 +50,12 @@ suite('tracing', { skip, timeout: 120_000 }, () => {
     await collector.find((span) => span.name === name && span.service === service)
   const childrenOf = (parent: CollectedSpan): readonly CollectedSpan[] =>
     collector.spans.filter(({ parentSpanId }) => parentSpanId === parent.spanId)
+
+  test('what a call logs carries the id of its trace, where the log is told to', async () => {
+    const { traceId } = await named('containerd.services.diff.v1.Diff/Apply')
+    const line = (await daemon.log()).split('\n').find((each) => each.includes('diff applied'))
+    assert.match(line ?? 'none', new RegExp(` trace_id=${traceId}( |$)`))
+  })
 
   test('the creation of a task is one trace, from the daemon into the shim host', async () => {
     const create = await named(`${tasks}/Create`)

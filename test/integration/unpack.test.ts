@@ -12,35 +12,14 @@ import { fromBinary } from '@bufbuild/protobuf'
 import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
 import { SnapshotPrepareSchema } from '#gen/events/snapshot_pb.ts'
-import { encodeHeader, endOfArchive, type EntryToWrite, paddingOf } from '#lib/tar/writer.ts'
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
 import { type TestDaemon, startDaemon } from '#testing/daemon.ts'
+import { archive, dir, file, hard } from '#testing/layer-archive.ts'
 
 /*
  * The typed client unpacks the layers of one image at the same time, and what comes out is what one
  * after the other makes.
  */
-
-type Part = EntryToWrite & { readonly content?: string }
-
-/** A layer of these entries, and nothing else: no parent directory is added. */
-function layerOf(...parts: readonly Part[]): Buffer {
-  const pieces = parts.flatMap(({ content = '', ...entry }) => [
-    encodeHeader({ ...entry, size: content.length }),
-    Buffer.from(content),
-    new Uint8Array(paddingOf(content.length)),
-  ])
-  return Buffer.concat([...pieces, endOfArchive])
-}
-
-const file = (name: string, content = ''): Part => ({ type: 'file', name, mode: 0o644, content })
-const dir = (name: string, mode = 0o755): Part => ({ type: 'directory', name, mode })
-const hard = (name: string, linkName: string): Part => ({
-  type: 'hardlink',
-  name,
-  mode: 0o600,
-  linkName,
-})
 
 const sha256 = (bytes: Uint8Array): string =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`
@@ -115,7 +94,7 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
   void test('what an upper layer deletes is gone, and what it makes opaque shows only its own', async () => {
     const found = await unpacked(
       [
-        layerOf(
+        archive(
           dir('a/'),
           file('a/gone'),
           file('a/kept'),
@@ -124,9 +103,9 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
           dir('d/'),
           file('d/old'),
         ),
-        layerOf(dir('a/'), file('a/.wh.gone'), dir('o/'), file('o/.wh..wh..opq'), file('o/new')),
-        layerOf(file('.wh.d'), file('top')),
-        layerOf(dir('d/'), file('d/new')),
+        archive(dir('a/'), file('a/.wh.gone'), dir('o/'), file('o/.wh..wh..opq'), file('o/new')),
+        archive(file('.wh.d'), file('top')),
+        archive(dir('d/'), file('d/new')),
       ],
       names,
     )
@@ -134,13 +113,16 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
   })
 
   void test('a directory that a layer leaves out keeps what the layer below says of it', async () => {
-    const layers = [layerOf(dir('tmp/', 0o1777)), layerOf(file('tmp/x', 'x'))]
+    const layers = [archive(dir('tmp/', { mode: 0o1777 })), archive(file('tmp/x', 'x'))]
     const stat = await unpacked(layers, (root) => lstatSync(join(root, 'tmp')))
     assert.equal(stat.mode & 0o7777, 0o1777)
   })
 
   void test('a hard link may name a file of a layer below', async () => {
-    const layers = [layerOf(file('f', 'content')), layerOf(file('g'), hard('h', 'f'))]
+    const layers = [
+      archive(file('f', 'content')),
+      archive(file('g'), { ...hard('h', 'f'), mode: 0o600 }),
+    ]
     const found = await unpacked(layers, (root) =>
       ['f', 'h'].map((name) => {
         const { size, nlink, mode } = lstatSync(join(root, name))
@@ -155,14 +137,14 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
 
   void test('an opaque root hides all that is below', async () => {
     const layers = [
-      layerOf(dir('d/'), file('d/old'), file('f')),
-      layerOf(dir('d/'), file('d/new'), file('.wh..wh..opq')),
+      archive(dir('d/'), file('d/old'), file('f')),
+      archive(dir('d/'), file('d/new'), file('.wh..wh..opq')),
     ]
     assert.deepEqual(await unpacked(layers, names), ['d', 'd/new'])
   })
 
   void test('snapshots are named and chained as ever, and blobs and config labelled', async () => {
-    const layers = Array.from({ length: 12 }, (_, i) => layerOf(file(`f${i}`, `${i}`)))
+    const layers = Array.from({ length: 12 }, (_, i) => archive(file(`f${i}`, `${i}`)))
     await unpacked(layers, (root) => assert.equal(names(root).length, 12))
     let chain = ''
     for (const layer of layers) {
@@ -183,15 +165,15 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
   })
 
   void test('a layer with other content than the config says leaves nothing behind', async () => {
-    const good = layerOf(file('good'))
+    const good = archive(file('good'))
     const path = join(daemon.dir, 'bad.tar')
-    writeLayout('docker.io/library/bad:1', [good, layerOf(file('bad')).subarray(0, 700)], path)
+    writeLayout('docker.io/library/bad:1', [good, archive(file('bad')).subarray(0, 700)], path)
     await assert.rejects(client.images.import(path), /unexpected EOF/)
     for await (const { name } of client.snapshots().list()) assert.ok(!name.startsWith('extract-'))
   })
 
   void test('clients that unpack one image at once do the work once', async () => {
-    const layers = Array.from({ length: 3 }, (_, i) => layerOf(file(`once${i}`, 'x'.repeat(9999))))
+    const layers = Array.from({ length: 3 }, (_, i) => archive(file(`once${i}`, 'x'.repeat(9999))))
     const path = join(daemon.dir, 'once.tar')
     writeLayout('docker.io/library/once:1', layers, path)
     const [image] = await client.images.import(path, { unpack: false })

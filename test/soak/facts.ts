@@ -11,7 +11,12 @@ type State = Labels | undefined
  * or as it should have become.
  */
 export class Facts {
-  readonly #known = new Map<string, readonly State[]>()
+  readonly #known: Map<string, readonly State[]>
+  readonly #watching = new Set<Facts>()
+
+  constructor(known: Iterable<readonly [string, readonly State[]]> = []) {
+    this.#known = new Map(known)
+  }
 
   /** The state of a record that nobody is just changing. */
   now(name: string): State {
@@ -21,8 +26,20 @@ export class Facts {
   /** Changes a record, and remembers whether that was acknowledged. @throws what `change` throws. */
   async change(name: string, to: State, change: () => Promise<unknown>): Promise<void> {
     this.#known.set(name, [this.now(name), to])
+    for (const copy of this.#watching) copy.#allow(name, to)
     await change()
     this.#known.set(name, [to])
+  }
+
+  /** What is known now, and may have become, until it is disposed of, whatever is changed meanwhile. */
+  watch(): { readonly facts: Facts } & Disposable {
+    const facts = new Facts(this.#known)
+    this.#watching.add(facts)
+    return { facts, [Symbol.dispose]: () => void this.#watching.delete(facts) }
+  }
+
+  #allow(name: string, state: State): void {
+    this.#known.set(name, [...(this.#known.get(name) ?? [undefined]), state])
   }
 
   /** Compares every record with what is there now. @returns how many there are. */

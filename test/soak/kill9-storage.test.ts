@@ -62,7 +62,8 @@ async function oneCycle(world: World, facts: Facts, made: Made, cycle: Cycle): P
   await world.restart()
 
   const storage = { client: world.client, dir: world.daemon.dir, root: world.daemon.root }
-  cycle.count('objects compared', await assertWhole(storage, facts, made))
+  const unpacked = made.unpacked().keys()
+  cycle.count('objects compared', await assertWhole(storage, { facts, made, unpacked }))
   await abandon(storage, made)
   await assertNoLeftovers(storage)
 }
@@ -70,8 +71,8 @@ async function oneCycle(world: World, facts: Facts, made: Made, cycle: Cycle): P
 /** Some time later, in the middle of one action: each has its turn, however short it is. */
 async function inTheMidst(made: Made, cycle: Cycle): Promise<void> {
   await sleep(cycle.below(longestLife))
-  const wanted = actions[cycle.seed % actions.length]
+  const wanted = actions[cycle.seed % actions.length] ?? 'importing'
   const deadline = Date.now() + longestAction
-  while (wanted && !made.doing.get(wanted) && Date.now() < deadline) await sleep(1)
+  while (!made.doing.get(wanted) && Date.now() < deadline) await sleep(1)
   await sleep(cycle.below(wanted === 'importing' ? 300 : 12))
 }

@@ -6,6 +6,7 @@ import type { Client } from '#client/client.ts'
 import type { Context } from '#core/context.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
 import type { Mount } from '#core/mount/mount.ts'
+import type { Info } from '#core/snapshots/snapshotter.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { random } from '#testing/random.ts'
 
@@ -35,9 +36,8 @@ export type Action = (typeof actions)[number]
 export class Made {
   readonly images = new Map<string, KnownImage>()
   readonly blobs = new Set<string>()
-  readonly snapshots = new Map<string, Tree>()
-  /** Names of images of which clients know that they are unpacked. */
-  readonly unpacked = new Set<string>()
+  readonly #unpacked = new Map<string, number>()
+  #imports = 0
   /** How many clients do what now. */
   readonly doing = new Map<Action, number>()
 
@@ -45,10 +45,23 @@ export class Made {
     for (const image of images) this.images.set(image.name, image)
   }
 
-  /** What the snapshot `name` must have, if it is known. */
-  treeOf(name: string): Tree | undefined {
+  /** What a snapshot must have, if it is known. */
+  treeOf({ name, labels }: Pick<Info, 'name' | 'labels'>): Tree | undefined {
+    const seed = labels[treeLabel]
+    if (seed !== undefined) return treeFrom(Number(seed))
     const layers = this.images.values().map(({ trees }) => trees.get(name))
-    return this.snapshots.get(name) ?? layers.find((tree) => tree !== undefined)
+    return layers.find((tree) => tree !== undefined)
+  }
+
+  /** Images of which clients know that they are unpacked, each with the number of its import. */
+  unpacked(): ReadonlyMap<string, number> {
+    return new Map(this.#unpacked)
+  }
+
+  /** Says whether clients know that an image is unpacked. */
+  note(image: string, unpacked: boolean): void {
+    if (unpacked) this.#unpacked.set(image, ++this.#imports)
+    else this.#unpacked.delete(image)
   }
 
   async do<T>(what: Action, step: () => Promise<T>): Promise<T> {
@@ -66,6 +79,10 @@ export const uploadOf = (digest: string): string => `blob-${digest}`
 
 /** The collector leaves what has this alone. */
 const rooted = { 'containerd.io/gc.root': '2026-01-01T00:00:00Z' }
+/** The seed of the files of a snapshot. */
+const treeLabel = 'tree'
+const treeFrom = (seed: number): Tree => makeTree(`tree-${seed}`, random(seed))
+
 const largestBlob = 300_000
 const fewNames = 4
 
@@ -116,7 +133,7 @@ async function changeImage(worker: Worker, { name, archive }: KnownImage): Promi
   const key = `image ${name}`
   const { signal } = ctx
   if (facts.now(key)) {
-    made.unpacked.delete(name)
+    made.note(name, false)
     const synchronous = below(2) === 0
     await facts.change(key, undefined, () =>
       made.do(synchronous ? 'collecting' : 'deleting', () =>
@@ -127,7 +144,7 @@ async function changeImage(worker: Worker, { name, archive }: KnownImage): Promi
     await facts.change(key, {}, () =>
       made.do('importing', () => client.images.import(archive, { signal })),
     )
-    made.unpacked.add(name)
+    made.note(name, true)
   }
 }
 
@@ -166,13 +183,13 @@ async function changeSnapshot({
     )
     return
   }
-  const tree = makeTree(`snapshot-${mine}-${below(1 << 30)}`, below)
+  const tree = below(1 << 30)
+  const labels = { ...rooted, [treeLabel]: String(tree) }
   const active = `active-${randomBytes(6).toString('hex')}`
   const mounts = await made.do('preparing', () => snapshots.prepare(active, '', options))
-  fill(mounts, tree)
-  made.snapshots.set(name, tree)
-  await facts.change(key, rooted, () =>
-    made.do('committing', () => snapshots.commit(name, active, options)),
+  fill(mounts, treeFrom(tree))
+  await facts.change(key, labels, () =>
+    made.do('committing', () => snapshots.commit(name, active, { ...options, labels })),
   )
 }
 

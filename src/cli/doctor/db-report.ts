@@ -1,5 +1,7 @@
+import type { Rewritten } from '#doctor/database.ts'
 import type { CheckReport, MetaState } from '#lib/bolt/check.ts'
 import { type Problem, printable, rangeText } from '#lib/bolt/problem.ts'
+import type { Remedy } from '#lib/bolt/salvage.ts'
 
 /** A report as a person reads it. */
 export function checkText(report: CheckReport): string {
@@ -31,6 +33,26 @@ export function problemText({ severity, page, message, lost }: Problem): string 
   const loss = lost === undefined ? '' : `; cannot be read: ${rangeText(lost)}`
   return `${severity}: ${where} ${message}${loss}`
 }
+
+/** What a repair did, as a person reads it. */
+export function rewrittenText({ path, backup, salvaged }: Rewritten): string {
+  const { source, certain, buckets, pairs, losses, doubts } = salvaged
+  const doubt = certain ? '' : ' (no meta page is valid: it may be an older state)'
+  const lines = [
+    `wrote ${path} as of ${source}${doubt}: ${buckets} buckets with ${pairs} pairs; it is sound`,
+    ...(backup === undefined ? [] : [`the damaged file is ${backup}`]),
+    ...doubts.map(problemText),
+    ...losses.map((loss) => `${remedyText[loss.remedy]}: ${rangeText(loss)}`),
+    ...(losses.length === 0 ? ['nothing is lost'] : []),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+const remedyText = {
+  previous: 'taken as it was one commit before',
+  orphans: 'taken from pages that nothing refers to any more (some of it may be out of date)',
+  none: 'LOST',
+} as const satisfies Record<Remedy, string>
 
 /** A report as JSON: keys as text where they are text, else hexadecimal. */
 export function reportJson(report: object): string {

@@ -2,6 +2,7 @@ import type { Container } from '#core/containers/containers.ts'
 import type { Image } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Lease } from '#core/leases/leases.ts'
+import type { Sandbox } from '#core/sandbox/controller.ts'
 import type { Info as SnapshotInfo } from '#core/snapshots/snapshotter.ts'
 import type { Adaptor } from '#lib/filters/filters.ts'
 
@@ -33,6 +34,13 @@ export const adaptLease =
   ([field, ...rest]) => {
     if (field === 'id') return present(lease.id)
     return field === 'labels' ? label(lease.labels, rest) : undefined
+  }
+
+export const adaptSandbox =
+  (sandbox: Sandbox): Adaptor =>
+  ([field, ...rest]) => {
+    if (field === 'id') return sandbox.id
+    return field === 'labels' ? label(sandbox.labels, rest) : undefined
   }
 
 export const adaptSnapshot =

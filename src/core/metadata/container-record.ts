@@ -1,29 +1,25 @@
-import type { Any } from '#core/any/any.ts'
 import type { Container, NewContainer } from '#core/containers/containers.ts'
 import { validateIdentifier } from '#core/identifiers/identifiers.ts'
 import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 
 import {
-  decodeAny,
-  encodeAny,
+  emptyAny,
   readAny,
+  readExtensions,
   readLabels,
   readText,
   readTimes,
   writeAny,
+  writeExtensions,
   writeLabels,
   writeTime,
 } from './fields.ts'
 import { maskMap } from './masks.ts'
-import { decodeText } from './schema.ts'
 import { checkLabels, quote, within } from './wrap.ts'
 
 /** What an update without a field mask replaces. */
 const mutable = ['labels', 'spec', 'extensions', 'image', 'snapshotkey'] as const
-
-/** Stands for an extension that a field mask names and the update does not have. */
-const emptyAny: Any = { typeUrl: '', value: new Uint8Array() }
 
 /** @throws `invalid_argument`, naming the field. */
 export function validateContainer(container: NewContainer): void {
@@ -91,10 +87,6 @@ function checkImmutable(current: NewContainer, given: NewContainer): void {
 
 export function readContainer(bucket: ReadBucket, id: string): Container {
   const runtime = bucket.bucket('runtime')
-  const extensions: [string, Any][] = []
-  for (const { key, value } of bucket.bucket('extensions')?.entries() ?? []) {
-    if (value) extensions.push([decodeText(key), decodeAny(value)])
-  }
   return {
     id,
     labels: readLabels(bucket),
@@ -107,7 +99,7 @@ export function readContainer(bucket: ReadBucket, id: string): Container {
     snapshotKey: readText(bucket, 'snapshotKey'),
     snapshotter: readText(bucket, 'snapshotter'),
     sandbox: readText(bucket, 'sandboxid'),
-    extensions: Object.fromEntries(extensions),
+    extensions: readExtensions(bucket),
     ...readTimes(bucket),
   }
 }
@@ -124,8 +116,6 @@ export function writeContainer(bucket: Bucket, container: NewContainer, updatedA
   const runtime = bucket.createBucket('runtime')
   runtime.put('name', container.runtime.name)
   writeAny(runtime, 'options', container.runtime.options)
-  for (const [name, any] of Object.entries(container.extensions)) {
-    bucket.createBucketIfNotExists('extensions').put(name, encodeAny(any))
-  }
+  writeExtensions(bucket, container.extensions)
   writeLabels(bucket, container.labels)
 }

@@ -104,3 +104,21 @@ export function encodeAny(any: Any): Uint8Array {
   if (any.value.length > 0) writer.tag(valueField, WireType.LengthDelimited).bytes(any.value)
   return writer.finish()
 }
+
+/** Stands for an extension that a field mask names and the update does not have. */
+export const emptyAny: Any = { typeUrl: '', value: new Uint8Array() }
+
+export function readExtensions(bucket: ReadBucket): Readonly<Record<string, Any>> {
+  const extensions: [string, Any][] = []
+  for (const { key, value } of bucket.bucket('extensions')?.entries() ?? []) {
+    if (value) extensions.push([decodeText(key), decodeAny(value)])
+  }
+  return Object.fromEntries(extensions)
+}
+
+/** Adds extensions to those that are there. */
+export function writeExtensions(bucket: Bucket, extensions: Readonly<Record<string, Any>>): void {
+  for (const [name, any] of Object.entries(extensions)) {
+    bucket.createBucketIfNotExists('extensions').put(name, encodeAny(any))
+  }
+}

@@ -10,7 +10,7 @@
  *     ref.snapshot.<snapshotter>[/…] = key  holds that snapshot
  *     ref.<type>[./…]      = key            holds that object of a collectible resource
  *     bref.…               = parent         is held by that content, image, container or snapshot
- *     cond.snapshot.<snapshotter>[/…] = usedat<1h|key   is held by that snapshot on a condition
+ *     cond.snapshot.<snapshotter>[/…] = usedat<1h|key   holds that snapshot if it was used since
  *     cond.value-usedat    = RFC 3339       when this snapshot was used
  */
 import type { Labels } from '#core/labels/labels.ts'
@@ -26,9 +26,9 @@ const prefix = 'containerd.io/gc.'
 /** Until when an image or lease is kept. */
 export const expireLabel = `${prefix}expire`
 
-/** Says that this object is held by `parent` as long as the condition is true of it. */
+/** Says that this object holds `snapshot` as long as the condition is true of that. */
 export interface Condition {
-  readonly parent: Node
+  readonly snapshot: Node
   readonly holds: (usedAt: Date) => boolean
 }
 
@@ -131,7 +131,7 @@ function conditionsOf(name: string, value: string, ns: string, now: Date): Condi
   const bar = value.indexOf('|')
   if (bar < 0) return []
   const snapshotter = snapshotterOf(name.replace(/^[./]+/, ''))
-  const parent = snapshotNode(ns, snapshotter, value.slice(bar + 1))
+  const snapshot = snapshotNode(ns, snapshotter, value.slice(bar + 1))
   const conditions: Condition[] = []
   for (const text of value.slice(0, bar).split(',')) {
     const [, sign, limit = ''] = /^usedat([<>])([^=].*)$/.exec(text) ?? []
@@ -139,7 +139,7 @@ function conditionsOf(name: string, value: string, ns: string, now: Date): Condi
     if (sign === undefined || ms === undefined) continue
     const age = (usedAt: Date): number => now.getTime() - usedAt.getTime()
     conditions.push({
-      parent,
+      snapshot,
       holds: sign === '<' ? (at) => age(at) < ms : (at) => age(at) > ms,
     })
   }

@@ -244,23 +244,41 @@ void suite('what the collector keeps', () => {
     )
   })
 
-  void test('a condition on when a snapshot was used holds while it is true', async () => {
-    const used = { [gc('root')]: 'yes', [gc('cond.value-usedat')]: '2025-12-31T23:30:00Z' }
-    const condition = (text: string): Record<string, string> => ({
-      [gc('cond.snapshot.overlayfs/x')]: `${text}|s`,
+  void test('a snapshot is held on a condition on when it was used, while that is true', async () => {
+    const usedAt = (time: string): Record<string, string> => ({ [gc('cond.value-usedat')]: time })
+    const halfAnHourAgo = usedAt('2025-12-31T23:30:00Z')
+    const condition = (text: string, key: string, more = ''): Record<string, string> => ({
+      [gc(`cond.snapshot.overlayfs${more}`)]: `${text}|${key}`,
     })
     await marks(
       {
-        'snapshots|overlayfs|s': used,
-        'content|blob|recent': condition('usedat<1h'),
-        'content|blob|old': condition('usedat<10m'),
-        'content|blob|either': condition('usedat<10m,usedat>20m'),
-        'content|blob|unknown': condition('size<10'),
-        'content|blob|equal': condition('usedat<=1h'),
-        'content|blob|odd': condition('usedat<soon'),
-        'images|i': { target: 't', [gc('expire')]: past, ...condition('usedat>10m') },
+        'images|i': { target: 't', ...condition('usedat<1h', 'recent') },
+        'images|expired': { target: 't', [gc('expire')]: past, ...condition('usedat<1h', 'old') },
+        'content|blob|t': {
+          ...condition('usedat<10m', 'old'),
+          ...condition('usedat<10m,usedat>20m', 'either', '/1'),
+          ...condition('size<10', 'unknown', '/2'),
+          ...condition('usedat<=1h', 'equal', '/3'),
+          ...condition('usedat<soon', 'odd', '/4'),
+          ...condition('usedat>1ns', 'never used', '/5'),
+        },
+        'content|blob|loose': condition('usedat<1h', 'old'),
+        'snapshots|overlayfs|recent': { parent: 'below', ...halfAnHourAgo },
+        'snapshots|overlayfs|below': {},
+        'snapshots|overlayfs|either': halfAnHourAgo,
+        'snapshots|overlayfs|old': halfAnHourAgo,
+        'snapshots|overlayfs|unknown': halfAnHourAgo,
+        'snapshots|overlayfs|equal': halfAnHourAgo,
+        'snapshots|overlayfs|odd': halfAnHourAgo,
+        'snapshots|overlayfs|never used': usedAt('x'),
       },
-      ['snapshot overlayfs/s', 'content recent', 'content either', 'image i', 'content t'],
+      [
+        'image i',
+        'content t',
+        'snapshot overlayfs/recent',
+        'snapshot overlayfs/below',
+        'snapshot overlayfs/either',
+      ],
     )
   })
 

@@ -13,9 +13,9 @@ export interface Collectibles {
   readonly objects: Iterable<CollectibleObject>
 }
 
-/** What an object is held by on a condition. */
+/** What `holder` holds on a condition. */
 interface Conditional extends Condition {
-  readonly child: Node
+  readonly holder: Node
 }
 
 /**
@@ -30,7 +30,9 @@ export class Marking {
   readonly #graph = new Graph()
   readonly #links: LinkReader
   readonly #removable: Node[] = []
+  /** By id of the snapshot that is held. */
   readonly #conditional = new Map<string, Conditional[]>()
+  readonly #undecided = new Set<string>()
   readonly #usedAt = new Map<string, readonly Date[]>()
 
   /** @param types - The collectible resources there are. */
@@ -54,7 +56,7 @@ export class Marking {
     for (const { type, objects } of resources) {
       for (const object of objects) yield this.#collectible(type, object)
     }
-    for (const id of this.#conditional.keys()) yield this.#decide(id)
+    yield* this.#decide()
     yield* this.#graph.follow()
   }
 
@@ -78,6 +80,7 @@ export class Marking {
       const bucket = path && find(tx, path)
       if (bucket) this.#again(object, bucket)
     }
+    for (const _ of this.#decide()) continue
     for (const _ of this.#graph.follow()) continue
   }
 
@@ -85,7 +88,6 @@ export class Marking {
     const { type, ns, key } = object
     if (type === 'lease') for (const _ of this.#lease(ns, key, bucket)) continue
     else this.#read(type, ns, key, bucket)
-    if (type === 'snapshot') this.#decide(nodeId(object))
     this.#graph.again(object)
   }
 
@@ -208,20 +210,25 @@ export class Marking {
     this.#link(object, this.#links.ofLabels(labels ?? {}, namespace), [])
   }
 
-  /** Remembers on what conditions an object is held. */
-  #note(child: Node, { conditions }: Links): void {
+  /** Remembers on what conditions an object holds others. */
+  #note(holder: Node, { conditions }: Links): void {
     for (const condition of conditions) {
-      const id = nodeId(condition.parent)
-      this.#conditional.getOrInsertComputed(id, () => []).push({ ...condition, child })
+      const id = nodeId(condition.snapshot)
+      this.#conditional.getOrInsertComputed(id, () => []).push({ ...condition, holder })
+      this.#undecided.add(id)
     }
   }
 
-  /** Has the snapshot `parent` hold what it does on a condition that is met. */
-  #decide(id: string): void {
-    const usedAt = this.#usedAt.get(id) ?? []
-    for (const { parent, child, holds } of this.#conditional.get(id) ?? []) {
-      if (usedAt.some(holds)) this.#graph.hold(parent, child)
+  /** Has snapshots held whose conditions are met. */
+  *#decide(): Generator<void> {
+    for (const id of this.#undecided) {
+      const usedAt = this.#usedAt.get(id) ?? []
+      for (const { holder, snapshot, holds } of this.#conditional.get(id) ?? []) {
+        if (usedAt.some(holds)) this.#graph.hold(holder, snapshot)
+      }
+      yield
     }
+    this.#undecided.clear()
   }
 
   #hasPassed(time: Date | undefined): boolean {

@@ -124,13 +124,14 @@ void suite('collectible resources', () => {
   })
 
   void test('a type is registered once, and no record has it', async (t) => {
-    await withMetadata(t, async ({ metadata }) => {
+    await withMetadata(t, async ({ ctx, metadata }) => {
       const { resource } = resourceOf([])
       {
         using _registered = metadata.registerCollectible(resource)
         assert.throws(() => metadata.registerCollectible(resource), failsWith('already_exists'))
       }
       using _again = metadata.registerCollectible(resource)
+      assert.deepEqual((await metadata.collect(ctx)).removed, {})
       const record = { ...resource, type: 'content' }
       assert.throws(() => metadata.registerCollectible(record), failsWith('invalid_argument'))
     })

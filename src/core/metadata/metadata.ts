@@ -5,6 +5,7 @@ import type { CollectibleResource, CollectionStats } from '#core/gc/gc.ts'
 import type { ImageStore } from '#core/images/images.ts'
 import type { LeaseManager } from '#core/leases/leases.ts'
 import type { NamespaceStore } from '#core/namespaces/namespaces.ts'
+import type { SandboxStore } from '#core/sandbox/store.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 
 /**
@@ -22,6 +23,7 @@ export interface Metadata extends AsyncDisposable {
   readonly containers: ContainerStore
   readonly images: ImageStore
   readonly leases: LeaseManager
+  readonly sandboxes: SandboxStore
   readonly content: Store
   /** By name of the backend: `overlayfs`, `native`, … */
   readonly snapshotters: ReadonlyMap<string, Snapshotter>

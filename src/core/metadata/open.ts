@@ -16,6 +16,7 @@ import type { Metadata } from './metadata.ts'
 import { isCurrent, migrate } from './migrations.ts'
 import { BoltNamespaceStore } from './namespace-store.ts'
 import { type Mutation, Records } from './records.ts'
+import { BoltSandboxStore } from './sandbox-store.ts'
 import { SnapshotView } from './snapshot-view.ts'
 
 /** What metadata is made of. */
@@ -46,6 +47,7 @@ class BoltMetadata implements Metadata {
   readonly containers: BoltContainerStore
   readonly images: BoltImageStore
   readonly leases: BoltLeaseManager
+  readonly sandboxes: BoltSandboxStore
   readonly content: ContentView
   readonly snapshotters: ReadonlyMap<string, Snapshotter>
   readonly #records: Records
@@ -61,6 +63,7 @@ class BoltMetadata implements Metadata {
     this.containers = new BoltContainerStore(records)
     this.images = new BoltImageStore(records)
     this.leases = new BoltLeaseManager(records)
+    this.sandboxes = new BoltSandboxStore(records)
     const shared = options.policy === 'shared'
     this.content = new ContentView({ records, announcer, shared, backend: content })
     this.snapshotters = new Map(

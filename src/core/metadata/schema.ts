@@ -23,7 +23,11 @@
  *        │     ├─ ref                              `<namespace>/<sequence>/<ref>` in the backend
  *        │     ├─ expireat                         when no lease holds it
  *        │     └─ expected                         digest of a blob it shares with the backend
- *        ├─ sandboxes/<id>                         kept for their labels
+ *        ├─ sandboxes/<id>
+ *        │  ├─ createdat, updatedat, labels/, sandboxer
+ *        │  ├─ spec                                google.protobuf.Any
+ *        │  ├─ runtime/  name, options             Any
+ *        │  └─ extensions/<name>                   Any
  *        └─ leases/<id>
  *           ├─ createdat, labels/
  *           ├─ content/<digest>, ingests/<ref>, images/<name>        empty
@@ -44,6 +48,7 @@ export const imagesOf = (ns: string): string[] => [schemaVersion, ns, 'images']
 export const containersOf = (ns: string): string[] => [schemaVersion, ns, 'containers']
 export const blobsOf = (ns: string): string[] => [schemaVersion, ns, 'content', 'blob']
 export const ingestsOf = (ns: string): string[] => [schemaVersion, ns, 'content', 'ingests']
+export const sandboxesOf = (ns: string): string[] => [schemaVersion, ns, 'sandboxes']
 export const leasesOf = (ns: string): string[] => [schemaVersion, ns, 'leases']
 export const snapshotsOf = (ns: string, snapshotter: string): string[] => [
   schemaVersion,

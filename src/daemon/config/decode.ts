@@ -15,7 +15,7 @@ import {
   proxyDefaults,
   settings,
 } from './default.ts'
-import { knownPlugins, knownTop } from './known.ts'
+import { knownPlugins } from './known.ts'
 import { legacyKeys, servers } from './migrate-servers.ts'
 import { checkShape, type Findings } from './shape.ts'
 import { type Branch, plain } from './tree.ts'
@@ -46,7 +46,7 @@ export function decodeConfig(source: ConfigSource, plugins: readonly Plugin[]): 
     proxyPlugins: decodeProxies(tree.branch('proxy_plugins'), problems),
     plugins: sections,
     unknownKeys: problems.flatMap((problem) => unknownOf(problem, source)),
-    inertKeys: [...inertTop(tree), ...findings.inert],
+    inertKeys: findings.inert,
   }
   throwFirst(problems, source)
   checkSettings(config)
@@ -72,15 +72,6 @@ function decodeTop(tree: Branch, problems: Problem[]): typeof settings {
     delete table[name]
   }
   return decodeTable(settings, table, [], problems)
-}
-
-/** Keys above the plugins that nothing acts on yet, where they ask for something. */
-function inertTop(tree: Branch): KeyPath[] {
-  const inert: KeyPath[] = []
-  const table = Object.entries(tree.toTable()).filter(([name]) => name in knownTop)
-  // The kinds of these have been checked, and what is unknown among them has been told.
-  checkShape(knownTop, Object.fromEntries(table), [], { problems: [], inert })
-  return inert
 }
 
 /** Each plugin's section, over its defaults. */

@@ -45,7 +45,7 @@ export const meanings: Readonly<Record<string, string>> = {
   'debug.level':
     'How much is logged: trace, debug, info, warn, error, fatal or panic; info if empty.',
   'debug.format': 'The form of log lines: text or json; text if empty.',
-  'debug.log_trace_id': 'Whether log lines carry the id of the trace they belong to.',
+  'debug.log_trace_id': 'Whether what a traced call logs carries the id of its trace.',
   'cgroup.path': 'The cgroup that the daemon joins; empty for none.',
   timeouts: 'How long to wait for what, by name, as Go durations; 0s waits without end.',
   stream_processors: 'Programs that turn layers of some media types into others.',

@@ -23,11 +23,6 @@ const messageSizes: Shape = {
   max_send_message_size: 16 * 1024 * 1024,
 }
 
-/** Keys above the plugins. */
-export const knownTop: Shape = {
-  debug: { log_trace_id: false },
-}
-
 const runtimeHandler: Shape = {
   runtime_type: '',
   runtime_path: '',

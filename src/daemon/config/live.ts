@@ -22,7 +22,7 @@ export interface Changes {
 /** Tables above the plugins that are applied at once, whole. */
 const liveTables = new Set(['timeouts', 'stream_processors'])
 /** Also what is over once the files have been read. */
-const liveKeys = new Set(['debug.level', 'debug.format', 'imports', 'strict'])
+const liveKeys = new Set(['debug.level', 'debug.format', 'debug.log_trace_id', 'imports', 'strict'])
 
 /** Whether a change of `path` is applied without a restart. */
 export function isLive(path: KeyPath, plugins: readonly Plugin[]): boolean {
@@ -103,7 +103,7 @@ const advance = (running: Config, read: Config, sections: ReadonlyMap<string, ob
   ...running,
   imports: read.imports,
   strict: read.strict,
-  debug: { ...running.debug, level: read.debug.level, format: read.debug.format },
+  debug: read.debug,
   timeouts: read.timeouts,
   streamProcessors: read.streamProcessors,
   plugins: new Map([...running.plugins, ...sections]),

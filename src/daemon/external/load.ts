@@ -58,10 +58,19 @@ export async function loadExternal(
       plugins.push(...found)
       log.info('loaded plugin module', { module: name, plugins: found.map(({ uri }) => uri) })
     } catch (err) {
-      log.error('failed to load plugin module', { module: name, error: describe(err) })
+      const fields = { module: name, error: describe(err), ...placeOf(err) }
+      log.error('failed to load plugin module', fields)
     }
   }
   return plugins
+}
+
+/** File and line of what a module fails with, where its stack begins with them. */
+function placeOf(err: unknown): { readonly at?: string } {
+  const stack = err instanceof Error ? (err.stack ?? '') : ''
+  // What strips types puts the place first; of what is thrown it is in the first frame.
+  const [, at] = /^(?:.*\n)*? *(?:at )?(?:file:\/\/)?(\/[^\n:]+:\d+)/.exec(stack) ?? []
+  return at === undefined || at.startsWith(`${packageRoot}/`) ? {} : { at }
 }
 
 interface ModuleName {

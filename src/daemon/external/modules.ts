@@ -1,6 +1,7 @@
 import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
+import { notFound } from '#lib/errors/errors.ts'
 import { packageRoot } from '#lib/release/release.ts'
 
 /** Modules of this program that others may import, by what they are called. */
@@ -30,10 +31,12 @@ export function shareModules(
       if (specifier.startsWith('wharfd/')) return next(specifier, { ...context, parentURL: inside })
       if (!specifier.startsWith(packageScheme)) return next(specifier, context)
       const name = specifier.slice(packageScheme.length)
-      return firstOf(packageFolders, (folder) => {
+      for (const folder of packageFolders) {
         const parentURL = pathToFileURL(`${folder}/plugins.mjs`).href
-        return next(name, { ...context, parentURL })
-      })
+        const found = unlessMissing(() => next(name, { ...context, parentURL }))
+        if (found !== undefined) return found
+      }
+      throw notFound(`no such package in node_modules of ${packageFolders.join(', ')}`)
     },
     load(url, context, next) {
       const name = url.slice(moduleScheme.length)
@@ -55,14 +58,13 @@ function sourceOf(name: string, exports: object = {}): string {
     .join('')
 }
 
-function firstOf<T>(folders: readonly string[], resolve: (folder: string) => T): T {
-  let failure: unknown = new Error('there is no folder to look in')
-  for (const folder of folders) {
-    try {
-      return resolve(folder)
-    } catch (err) {
-      failure = err
-    }
+/** What `resolve` gives; undefined when there is nothing by that name where it looks. */
+function unlessMissing<T>(resolve: () => T): T | undefined {
+  try {
+    return resolve()
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ERR_MODULE_NOT_FOUND')
+      return undefined
+    throw err
   }
-  throw failure
 }

@@ -22,9 +22,10 @@ interface Blob {
 export async function checkBlobs(exam: Examination): Promise<void> {
   const blobs = await listBlobs(exam)
   exam.counts.blobs = blobs.size
-  for (const blob of blobs.values()) checkSize(exam, blob)
   checkRecords(exam, blobs)
   if (!exam.quick) await readAll(exam, blobs)
+  // Of a file that is damaged the size says nothing more.
+  for (const blob of blobs.values()) if (!exam.damaged.has(blob.digest)) checkSize(exam, blob)
   const needed = Map.groupBy(exam.images.parts, ({ descriptor }) => descriptor.digest)
   for (const blob of blobs.values()) checkHolders(exam, blob, needed.get(blob.digest) ?? [])
 }

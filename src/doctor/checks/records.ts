@@ -101,14 +101,17 @@ interface Group {
 
 function checkSnapshots(exam: Examination, group: Group): void {
   for (const snapshot of group.snapshots.values()) {
-    checkParent(exam, group, snapshot)
     checkChildren(exam, group, snapshot)
-    checkBackend(exam, group, snapshot)
+    // One that stands on nothing is lost, whether or not the backend has it.
+    if (isOnNothing(group, snapshot)) onNothing(exam, group, snapshot)
+    else checkBackend(exam, group, snapshot)
   }
 }
 
-function checkParent(exam: Examination, group: Group, snapshot: Snapshot): void {
-  if (snapshot.parent === '' || group.snapshots.has(snapshot.parent)) return
+const isOnNothing = ({ snapshots }: Group, { parent }: Snapshot): boolean =>
+  parent !== '' && !snapshots.has(parent)
+
+function onNothing(exam: Examination, group: Group, snapshot: Snapshot): void {
   broken(exam, group, snapshot, {
     kind: 'snapshot-parent-missing',
     what: `snapshot ${snapshot.key} stands on ${snapshot.parent}, which has no record`,

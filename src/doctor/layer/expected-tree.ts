@@ -191,8 +191,11 @@ export class ExpectedTree {
   }
 }
 
+/** What an entry says replaces what an earlier one did, but for extended attributes: they add up. */
 function describe(file: Expected, entry: Entry): void {
-  const { mode, uid, gid, mtime, xattrs } = entry
+  const { mode, uid, gid, mtime } = entry
+  const before = file.attributes?.xattrs
+  const xattrs = before ? new Map([...before, ...entry.xattrs]) : entry.xattrs
   file.attributes = { mode, uid, gid, mtime, xattrs }
   file.mtime = timesOf(entry).mtime
 }

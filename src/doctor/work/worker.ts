@@ -11,8 +11,8 @@ import type { HashJob, Hashed, Outcome, Result, Task, UnpackJob } from './jobs.t
 
 /* A worker thread of the doctor. It blocks as long as it likes. */
 
-/** How many differences of a layer are told in words. */
-const told = 10
+/** How many files of a layer are told of in words; a report for people shows fewer. */
+const told = 1000
 /** Larger reads than those of an unpacking: nothing else runs beside them. */
 const hashPiece = 1 << 20
 

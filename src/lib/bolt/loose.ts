@@ -64,6 +64,23 @@ export function readLoosely(buf: Buffer, bounds: Bounds): LoosePage | undefined 
   return { leaf: false, children: sound, ...rest }
 }
 
+/**
+ * Where what a page holds ends, as far as its first bytes say, which `buf` has; a page whose elements
+ * go on beyond them may be of any length.
+ */
+export function extent(buf: Buffer): number {
+  const leaf = buf.readUInt16LE(8) === leafFlag
+  const end = pageHeaderSize + buf.readUInt16LE(10) * elementSize
+  if (end > buf.length) return Infinity
+  let last = end
+  for (let at = pageHeaderSize; at < end; at += elementSize) {
+    const second = buf.readUInt32LE(at + 4)
+    const rest = leaf ? buf.readUInt32LE(at + 8) + buf.readUInt32LE(at + 12) : buf.readUInt32LE(at)
+    last = Math.max(last, at + second + rest)
+  }
+  return last
+}
+
 /** What an element says, or what is wrong with it. */
 type Reader<T> = (buf: Buffer, at: number, end: number) => T | string
 

@@ -1,6 +1,13 @@
 import { readUint64 } from './bytes.ts'
 import type { BoltFile } from './file.ts'
-import { type Bounds, type Fault, type LooseBranch, type LooseLeaf, readLoosely } from './loose.ts'
+import {
+  type Bounds,
+  extent,
+  type Fault,
+  type LooseBranch,
+  type LooseLeaf,
+  readLoosely,
+} from './loose.ts'
 import { bucketHeaderSize, type LeafElement, pageHeaderSize } from './page.ts'
 import { bucketText, type Problem, type ProblemKind, type Range } from './problem.ts'
 
@@ -26,12 +33,20 @@ export interface Ground {
 /** What a page is when it is met more often than it may be. */
 const twice = 'is used twice'
 
+/** How to go. */
+export interface Manner {
+  /** How often a page may be entered when several others refer to it; 1 when missing. */
+  readonly visits?: number
+  /** What another walk has met. */
+  readonly seen?: Uint8Array
+}
+
 /** Where a walk goes next: a page, or the bytes of an inline one. */
 interface Step extends Bounds {
   readonly at: number | Buffer
   readonly bucket: readonly Buffer[]
-  /** The page that led here. */
-  readonly by: number
+  /** The step that led here. */
+  readonly up: Step | undefined
   readonly depth: number
 }
 
@@ -50,13 +65,12 @@ export class Walker {
   readonly #report: (problem: Problem) => void
   readonly #visits: number
 
-  /** `visits` says how often a page may be entered when several others refer to it. */
-  constructor(ground: Ground, report: (problem: Problem) => void, visits = 1) {
+  constructor(ground: Ground, report: (problem: Problem) => void, manner: Manner = {}) {
     this.#ground = ground
     this.#fileSize = ground.file.size()
     this.#report = report
-    this.#visits = visits
-    this.seen = new Uint8Array(Math.min(ground.highWater, this.pagesInFile))
+    this.#visits = manner.visits ?? 1
+    this.seen = manner.seen ?? new Uint8Array(Math.min(ground.highWater, this.pagesInFile))
   }
 
   get pagesInFile(): number {
@@ -64,28 +78,32 @@ export class Walker {
   }
 
   /** Every page of the bucket whose root is page `root`, and of those in it, in key order. */
-  *walk(root: number, bucket: readonly Buffer[] = []): Generator<Visit> {
-    const steps: Step[] = [{ at: root, bucket, by: 0, depth: 0 }]
+  *walk(root: number): Generator<Visit> {
+    yield* this.#go([{ at: root, bucket: [], up: undefined, depth: 0 }])
+  }
+
+  /** Every page of the buckets in a leaf. */
+  *below({ bucket, id, items = [] }: Visit): Generator<Visit> {
+    yield* this.#go(this.#bucketSteps(items, { at: id, bucket, up: undefined, depth: 0 }))
+  }
+
+  *#go(steps: Step[]): Generator<Visit> {
     for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
-      const buf = typeof step.at === 'number' ? this.#enter(step.at, step) : step.at
+      const { at, bucket } = step
+      const buf = typeof at === 'number' ? this.#enter(at, step) : at
       if (buf === undefined) continue
-      const id = typeof step.at === 'number' ? step.at : 0
-      const page = this.#read(id, buf, step)
+      const page = this.#read(buf, step)
       if (page === undefined) continue
-      const span = id === 0 ? 0 : buf.length / this.#ground.pageSize
-      const items = page.leaf ? page.items : undefined
-      yield { bucket: step.bucket, id, span, items }
-      for (const next of this.#stepsFrom(page, id, step).toReversed()) steps.push(next)
+      const [id, span] = typeof at === 'number' ? [at, buf.length / this.#ground.pageSize] : [0, 0]
+      yield { bucket, id, span, items: page.leaf ? page.items : undefined }
+      for (const next of this.#stepsFrom(page, step).toReversed()) steps.push(next)
     }
   }
 
   /** The bytes of page `id`, which counts as met from now on. */
   #enter(id: number, step: Step): Buffer | undefined {
-    const fail = (message: string): undefined => this.#lose('page', id, message, step)
-    if (!(id > 1 && id < this.#ground.highWater)) {
-      const page = step.by
-      return this.#lose('page', page, `refers to page ${id}, which there is not`, step)
-    }
+    const fail = (message: string): undefined => this.#lose(message, step)
+    if (!(id > 1 && id < this.#ground.highWater)) return fail('is not there')
     if (id >= this.pagesInFile) return fail('lies beyond the end of the file')
     if (step.depth > maxDepth) return fail('is nested too deeply')
     const first = this.#bytes(id, 1)
@@ -94,25 +112,40 @@ export class Walker {
       const zero = first.every((byte) => byte === 0)
       return fail(zero ? 'is all zero' : `has the id ${readUint64(first, 0)} in it`)
     }
-    const span = 1 + first.readUInt32LE(12)
+    const span = this.#spanOf(id, first, step)
     if (id + span > this.seen.length) return fail(`says that ${span} pages belong to it`)
-    if (!this.#count(id, span)) return fail(twice)
-    if (span === 1) return first
-    return this.#bytes(id, span) ?? fail('cannot be read from the disk')
+    if (!this.#count(id, span, step)) return undefined
+    return span === 1 ? first : (this.#bytes(id, span) ?? fail('cannot be read from the disk'))
+  }
+
+  /** How many pages a page takes, for which it is asked and which what it holds has to need. */
+  #spanOf(id: number, first: Buffer, { bucket }: Step): number {
+    const span = 1 + first.readUInt32LE(12)
+    // Old releases of bbolt took one page too many when all were full.
+    const most = Math.ceil(extent(first) / this.#ground.pageSize) + 1
+    if (span <= most) return span
+    const message = `says that ${span} pages belong to it, and needs ${most - 1}`
+    this.#report({
+      kind: 'page',
+      severity: 'damage',
+      page: id,
+      message: `${message}: ${bucketText(bucket)}`,
+    })
+    return most - 1
   }
 
   /** Counts pages as met. Whether they may be entered. */
-  #count(id: number, span: number): boolean {
+  #count(id: number, span: number, step: Step): boolean {
     let most = 0
     for (let i = id; i < id + span; i++) {
       const times = Math.min(255, (this.seen[i] ?? 0) + 1)
       this.seen[i] = times
       most = Math.max(most, times)
     }
-    if (most > 1 && most <= this.#visits) {
-      this.#report({ kind: 'page', severity: 'damage', page: id, message: twice })
-    }
-    return most <= this.#visits
+    if (most === 1) return true
+    if (most > this.#visits || isInside(step)) this.#lose(twice, step)
+    else this.#report({ kind: 'page', severity: 'damage', page: id, message: twice })
+    return most <= this.#visits && !isInside(step)
   }
 
   #bytes(id: number, span: number): Buffer | undefined {
@@ -125,39 +158,38 @@ export class Walker {
     }
   }
 
-  #read(id: number, buf: Buffer, step: Step): LooseLeaf | LooseBranch | undefined {
+  #read(buf: Buffer, step: Step): LooseLeaf | LooseBranch | undefined {
     const page = readLoosely(buf, step)
-    if (page === undefined) {
-      return this.#lose('page', id || step.by, 'is neither branch nor leaf', step)
-    }
-    if (page.strange) return this.#lose('page', id || step.by, 'has keys of another place', step)
+    if (page === undefined) return this.#lose('is neither branch nor leaf', step)
+    if (page.strange) return this.#lose('has keys of another place', step)
     const elements = page.leaf ? page.items : page.children
     if (elements.length === 0 && page.faults.length > 0) {
-      return this.#lose('page', id || step.by, 'has no element that can be read', step)
+      return this.#lose('has no element that can be read', step)
     }
     if (!page.leaf && elements.length === 0) {
-      return this.#lose('page', id || step.by, 'is a branch without children', step)
+      return this.#lose('is a branch without children', step)
     }
-    for (const fault of page.faults) this.#reportFault(id || step.by, fault, step)
+    for (const fault of page.faults) this.#reportFault(fault, step)
     return page
   }
 
-  #stepsFrom(page: LooseLeaf | LooseBranch, by: number, step: Step): Step[] {
-    const depth = step.depth + 1
-    if (!page.leaf) {
-      const { children } = page
-      return children.map(({ key, page: at }, i) => {
-        const below = children[i + 1]?.key ?? step.below
-        return { at, bucket: step.bucket, by, depth, from: key, below }
-      })
-    }
-    return page.items.flatMap(({ key, value, isBucket }) => {
+  #stepsFrom(page: LooseLeaf | LooseBranch, step: Step): Step[] {
+    if (page.leaf) return this.#bucketSteps(page.items, step)
+    const { bucket, depth } = step
+    return page.children.map(({ key, page: at }, i) => {
+      const below = page.children[i + 1]?.key ?? step.below
+      return { at, bucket, up: step, depth: depth + 1, from: key, below }
+    })
+  }
+
+  #bucketSteps(items: readonly LeafElement[], step: Step): Step[] {
+    return items.flatMap(({ key, value, isBucket }) => {
       if (!isBucket) return []
       const at = this.#bucketRoot(value)
       const bucket = [...step.bucket, Buffer.from(key)]
-      const next: Step = { at: at ?? 0, bucket, by: by || step.by, depth }
+      const next: Step = { at: at ?? value, bucket, up: step, depth: step.depth + 1 }
       if (at !== undefined) return [next]
-      this.#lose('bucket', next.by, `has a broken header for ${bucketText(bucket)}`, next)
+      this.#lose('has a bucket that is cut short', next)
       return []
     })
   }
@@ -171,21 +203,28 @@ export class Walker {
     return inline.length < pageHeaderSize ? undefined : inline
   }
 
-  #lose(kind: ProblemKind, page: number, message: string, range: Range): undefined {
-    const { bucket, from, below } = range
-    this.#report({
-      kind,
-      severity: 'damage',
-      page,
-      message,
-      lost: { bucket, from: copy(from), below: copy(below) },
-    })
+  #lose(message: string, step: Step, kind: ProblemKind = 'page'): undefined {
+    const { bucket, from, below } = step
+    const lost: Range = { bucket, from: copy(from), below: copy(below) }
+    this.#report({ kind, severity: 'damage', page: pageOf(step), message, lost })
   }
 
-  #reportFault(page: number, { message, after, before }: Fault, step: Step): void {
-    const range = { bucket: step.bucket, from: after ?? step.from, below: before ?? step.below }
-    this.#lose('pair', page, message, range)
+  #reportFault({ message, after, before }: Fault, step: Step): void {
+    this.#lose(message, { ...step, from: after ?? step.from, below: before ?? step.below }, 'pair')
   }
+}
+
+/** The page a step goes to, or that has the inline one. */
+function pageOf(step: Step): number {
+  let next: Step | undefined = step
+  while (typeof next?.at === 'object') next = next.up
+  return typeof next?.at === 'number' ? next.at : 0
+}
+
+/** Whether a step leads back to a page it came through. */
+function isInside(step: Step): boolean {
+  for (let up = step.up; up !== undefined; up = up.up) if (up.at === step.at) return true
+  return false
 }
 
 /** In memory of its own, so that a report does not hold on to pages. */

@@ -57,6 +57,10 @@ class ApiSpanTrace extends ApiTrace implements Span {
     this.#span = span
   }
 
+  get traceId(): string {
+    return this.#span.spanContext().traceId
+  }
+
   set(attributes: Attributes): void {
     this.#span.setAttributes(attributes)
   }

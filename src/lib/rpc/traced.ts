@@ -1,10 +1,13 @@
-import { type Trace, endWith } from '#lib/trace/trace.ts'
+import { type Span, type Trace, endWith } from '#lib/trace/trace.ts'
 
 import type { Interceptor } from './rpc.ts'
 
-/** An interceptor that makes a span of each call, inside the caller's, for what methods do. */
+/**
+ * An interceptor that makes a span of each call, inside the caller's. `enter` gives the context of
+ * what methods do.
+ */
 export const traced =
-  <C extends object>(trace: Trace): Interceptor<C & { readonly trace?: Trace | undefined }> =>
+  <C>(trace: Trace, enter: (ctx: C, span: Span) => C): Interceptor<C> =>
   (call, ctx, next) => {
     const service = call.service.typeName
     const span = trace.begin(`${service}/${call.method.name}`, {
@@ -16,5 +19,5 @@ export const traced =
         'rpc.method': call.method.name,
       },
     })
-    return endWith(span, () => next({ ...ctx, trace: span }))
+    return endWith(span, () => next(enter(ctx, span)))
   }

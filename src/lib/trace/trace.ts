@@ -25,6 +25,8 @@ export interface Trace {
 
 /** A span that has begun. */
 export interface Span extends Trace {
+  /** Of the trace it is part of: 32 hexadecimal digits. */
+  readonly traceId: string
   set(attributes: Attributes): void
   /** Ends it, well or with an error; `time` in ms since the epoch. Only the first call counts. */
   end(error?: unknown, time?: number): void

@@ -1,5 +1,3 @@
-import { arch } from 'node:process'
-
 import type { Logger } from '#core/context.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
@@ -16,6 +14,7 @@ import { RemoteSandboxController } from '#proxy/sandbox.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 
 import { Connections } from './connections.ts'
+import { hostPlatform, parsePlatform } from './platform.ts'
 
 /** `[proxy_plugins.<name>]` in config.toml: a plugin that another process serves. */
 export interface ProxyConfig {
@@ -90,10 +89,10 @@ function over<T extends object>(
     definePlugin({
       type,
       id: proxy.name,
-      init({ meta }) {
+      init({ ctx, meta }) {
         if (proxy.address === '')
           throw invalidArgument(`proxy plugin "${proxy.name}" has no address`)
-        tell(meta, proxy)
+        tell(meta, proxy, ctx.log)
         const lent = connections.use(proxy.address)
         // What is remote holds nothing; the connection is what ends with the plugin.
         return Object.assign(open(lent.connection, proxy.name), {
@@ -103,8 +102,10 @@ function over<T extends object>(
     })
 }
 
-function tell(meta: Meta, proxy: ProxyConfig): void {
+function tell(meta: Meta, proxy: ProxyConfig, log: Logger): void {
   Object.assign(meta.exports, proxy.exports, { address: proxy.address })
   meta.capabilities.push(...proxy.capabilities)
-  meta.platforms.push(proxy.platform || `linux/${arch === 'x64' ? 'amd64' : arch}`)
+  const platform = proxy.platform === '' ? hostPlatform : parsePlatform(proxy.platform)
+  if (platform !== undefined) meta.platforms.push(platform)
+  else log.warn('skipping proxy platform with bad platform', { platform: proxy.platform })
 }

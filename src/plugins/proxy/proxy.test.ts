@@ -143,6 +143,24 @@ test('a proxy tells its address, and what it was configured to tell', async (t) 
   })
 })
 
+test('a platform of a proxy is completed, and one that is none is said and left out', async (t) => {
+  const lines: string[] = []
+  const ctx = { ...newContext(t), log: recordingLogger(lines) }
+  const platforms = ['', 'linux', 'aarch64', 'Linux/x86_64', 'linux/arm/v7', 'a/b/c/d', 'a b']
+  const proxies = platforms.map((platform, at) => ({ ...proxy(`p${at}`, 'diff'), platform }))
+  await started(ctx, withProxies([], proxies, ctx.log), async (set) => {
+    const host = process.arch === 'x64' ? 'amd64' : process.arch
+    assert.deepEqual(
+      set.statuses.map(({ meta }) => meta.platforms.join()),
+      [`linux/${host}`, `linux/${host}`, 'linux/arm64', 'linux/amd64', 'linux/arm/v7', '', ''],
+    )
+    const warnings = lines.filter((line) => line.startsWith('warn'))
+    assert.equal(warnings.length, 2)
+    assert.match(warnings.join(), /skipping proxy platform with bad platform.*a\/b\/c\/d/)
+    await Promise.resolve()
+  })
+})
+
 test('a proxy takes the place of a plugin of its type and name; of another name it conflicts', async (t) => {
   const ctx = newContext(t)
   const local = definePlugin({

@@ -1,4 +1,5 @@
 import type { Logger } from '#core/context.ts'
+import { insideCall } from '#core/trace.ts'
 import { unavailable } from '#lib/errors/errors.ts'
 import type { GrpcServer, GrpcServerOptions } from '#lib/grpc/server.ts'
 import type { Interceptor, RegisteredService } from '#lib/rpc/rpc.ts'
@@ -98,7 +99,7 @@ function grpcOptions(
     whyAbsent,
     context: (call) => endingWith(stopping, contextOf(call, log)),
     interceptors: [
-      ...(trace ? [traced<RpcContext>(trace)] : []),
+      ...(trace ? [traced<RpcContext>(trace, insideCall)] : []),
       ...observing(parts, services),
       ...(guard ? [guard] : []),
     ],

@@ -1,3 +1,4 @@
+import { insideCall } from '#core/trace.ts'
 import { permissionDenied } from '#lib/errors/errors.ts'
 import { claimSocket, ownSocket } from '#lib/grpc/unix.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
@@ -57,7 +58,7 @@ export const ttrpcServerPlugin = definePlugin({
             {
               services: [...deps.apis.values()].flatMap((api) => api.ttrpc ?? []),
               context: (call) => contextOf(call, log),
-              interceptors: trace ? [traced<RpcContext>(trace)] : [],
+              interceptors: trace ? [traced<RpcContext>(trace, insideCall)] : [],
               peerOf: (socket) => peerCredentials(socketFd(socket)),
               authorize: requireSameUser,
               onConnectionError: (err) => log.warn('ttrpc connection ended', { error: err }),

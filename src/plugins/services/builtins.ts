@@ -17,6 +17,7 @@ import { mountsApiPlugin } from './mounts/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
 import { notBuiltPlugins } from './not-built/plugins.ts'
+import { sandboxesApiPlugin } from './sandboxes/grpc.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
@@ -43,6 +44,7 @@ export const servicePlugins: readonly Plugin[] = [
   leasesApiPlugin,
   mountsApiPlugin,
   namespacesApiPlugin,
+  sandboxesApiPlugin,
   snapshotsApiPlugin,
   tasksApiPlugin,
   versionApiPlugin,

@@ -2,6 +2,7 @@ import { Containers } from '#gen/services/containers_pb.ts'
 import { Images } from '#gen/services/images_pb.ts'
 import { Leases } from '#gen/services/leases_pb.ts'
 import { Namespaces } from '#gen/services/namespaces_pb.ts'
+import { Store as Sandboxes } from '#gen/services/sandbox_pb.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 
 import { type Steps, badFilters, inside, longLabels } from './steps.ts'
@@ -136,5 +137,54 @@ export const leaseSteps: Steps = (connection) => {
     ['let go', () => deleteResource(held('L', 'snapshots/native'), inside)],
     ['delete and wait', () => leases.delete({ id: 'L', sync: true }, inside)],
     ['delete again', () => leases.delete({ id: 'L' }, inside)],
+  ]
+}
+
+const sandbox = {
+  sandboxId: 's1',
+  runtime: { name: 'r', options: { typeUrl: 'a.b/Options', value: Buffer.from('x') } },
+  spec: { typeUrl: 'a.b/Spec', value: Buffer.from('{}') },
+  labels: { l: '1', 'a.b': '2', empty: '' },
+  sandboxer: 'shim',
+  extensions: { e: { typeUrl: 'a.b/E', value: Buffer.from('y') } },
+}
+
+/** Calls for records of sandboxes. */
+export const sandboxSteps: Steps = (connection) => {
+  const { get, list, create, update, delete: remove } = connection.client(Sandboxes)
+  const made = (fields: object) => () => create({ sandbox: { ...sandbox, ...fields } }, inside)
+  const changed = (given: object, ...fields: string[]) => {
+    return () => update({ sandbox: { ...sandbox, ...given }, fields }, inside)
+  }
+  return [
+    ['get without a namespace', () => get({ sandboxId: 's1' })],
+    ['get before there are any', () => get({ sandboxId: 's1' }, inside)],
+    ['update before there are any', changed({})],
+    ['delete before there are any', () => remove({ sandboxId: 's1' }, inside)],
+    ['list none', () => list({}, inside)],
+    ['create without an id', made({ sandboxId: '' })],
+    ['create with a bad id', made({ sandboxId: 'a b' })],
+    ['create', made({})],
+    ['create again', made({})],
+    ['create a small one', () => create({ sandbox: { sandboxId: 's2', runtime: {} } }, inside)],
+    ['get', () => get({ sandboxId: 's1' }, inside)],
+    ['get the small one', () => get({ sandboxId: 's2' }, inside)],
+    ['get what is not there', () => get({ sandboxId: 'zz' }, inside)],
+    ['list some', () => list({ filters: ['id==s2', 'labels."a.b"==2'] }, inside)],
+    ['list by what it has not', () => list({ filters: ['sandboxer==shim'] }, inside)],
+    ['list by a bad filter', () => list({ filters: badFilters }, inside)],
+    ['update what is not there', changed({ sandboxId: 'zz' })],
+    ['update the runtime', changed({ runtime: { name: 'other' } })],
+    ['update the runtime by name', changed({ runtime: { name: 'other' } }, 'runtime')],
+    ['update the sandboxer', changed({}, 'sandboxer')],
+    ['update labels', changed({ labels: { l: '', m: '3' } }, 'labels.l', 'labels.m')],
+    ['update one extension', changed({ extensions: { f: sandbox.spec } }, 'extensions.f')],
+    ['update all extensions', changed({ extensions: { g: sandbox.spec } }, 'extensions')],
+    ['get what was updated', () => get({ sandboxId: 's1' }, inside)],
+    ['update everything', changed({ runtime: { name: 'other' }, labels: {} })],
+    ['get what was updated again', () => get({ sandboxId: 's1' }, inside)],
+    ['delete', () => remove({ sandboxId: 's2' }, inside)],
+    ['delete again', () => remove({ sandboxId: 's2' }, inside)],
+    ['delete its namespace', () => connection.client(Namespaces).delete({ name: 'wire' })],
   ]
 }

@@ -8,7 +8,7 @@ import { containerd2 } from '#testing/containerd.ts'
 import { startDaemon } from '#testing/daemon.ts'
 
 import { contentSteps, snapshotSteps } from './data.ts'
-import { containerSteps, imageSteps, leaseSteps, namespaceSteps } from './records.ts'
+import { containerSteps, imageSteps, leaseSteps, namespaceSteps, sandboxSteps } from './records.ts'
 import { otherSteps, taskSteps } from './running.ts'
 import type { Step, Steps } from './steps.ts'
 
@@ -24,6 +24,7 @@ const services: Readonly<Record<string, Steps>> = {
   content: contentSteps,
   snapshots: snapshotSteps,
   leases: leaseSteps,
+  sandboxes: sandboxSteps,
   tasks: taskSteps,
   others: otherSteps,
 }

@@ -7,6 +7,8 @@ import { type Compression, detectCompression } from './media-type.ts'
 const pieceSize = 256 * 1024
 /** How many pieces it may be ahead. */
 const maxAhead = 8
+/** How many bytes say how a stream is compressed. */
+const magicSize = 8
 /** How far back zstd may refer, as a power of two: 64 MiB of memory, as much as Go's decoder permits. */
 const maxZstdWindow = 26
 
@@ -34,8 +36,7 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
   let consumer: Consumer | undefined
   let compression: Compression | undefined
   let given = 0
-  for await (const piece of source) {
-    options.onSource?.(piece)
+  for await (const piece of withFirst(source, magicSize, options)) {
     given += piece.length
     if (compression === undefined) {
       compression = options.detect ? detectCompression(piece) : 'none'
@@ -50,6 +51,23 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
   stream?.end()
   await consumer?.done
   if (stream && stream.bytesWritten < given) throw new Error(garbage[compression ?? 'none'])
+}
+
+/** The pieces of `source`, of which the first has at least `size` bytes if there are as many. */
+async function* withFirst(
+  source: Pieces,
+  size: number,
+  { onSource }: DecompressOptions,
+): AsyncGenerator<Uint8Array> {
+  let first: Uint8Array | undefined = new Uint8Array()
+  for await (const piece of source) {
+    onSource?.(piece)
+    if (first) first = first.length === 0 ? piece : Buffer.concat([first, piece])
+    if (first && first.length < size) continue
+    yield first ?? piece
+    first = undefined
+  }
+  if (first && first.length > 0) yield first
 }
 
 type Decompressor = Transform & { readonly bytesWritten: number }

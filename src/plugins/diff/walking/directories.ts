@@ -97,8 +97,12 @@ export class Directories implements Disposable {
     }
   }
 
+  /** Owns `fd` from here on. */
   #keep(path: string, fd: number): Directory {
+    using undo = new DisposableStack()
+    undo.defer(() => closeSync(fd))
     const directory = { fd, path: this.#below(fd) }
+    undo.move()
     this.#open.set(path, directory)
     if (this.#open.size > maxOpen) {
       for (const [oldest, { fd: oldFd }] of this.#open) {

@@ -1,119 +1,14 @@
 import assert from 'node:assert/strict'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempDisposableSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, lstatSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
 
-import { encodeHeader, endOfArchive, type EntryToWrite, paddingOf } from '#lib/tar/writer.ts'
+import { encodeHeader, endOfArchive } from '#lib/tar/writer.ts'
 import { umask } from '#sys/file.ts'
 import { lgetxattr, lsetxattr } from '#sys/xattr.ts'
-import { root } from '#testing/root.ts'
+import { apply, inPlace, treeOf } from '#testing/extract-place.ts'
+import { dir, file, hard, link } from '#testing/layer-archive.ts'
 
 import { applyLayer } from './apply-layer.ts'
-import type { ExtractTarget } from './extractor.ts'
-
-type Part = EntryToWrite & { readonly content?: string }
-
-/** An archive of these entries. */
-function archive(...parts: readonly Part[]): Uint8Array {
-  const pieces = parts.flatMap(({ content = '', ...entry }) => [
-    encodeHeader({ ...entry, size: content.length }),
-    Buffer.from(content),
-    new Uint8Array(paddingOf(content.length)),
-  ])
-  return Buffer.concat([...pieces, endOfArchive])
-}
-
-const file = (name: string, content = '', more: Partial<Part> = {}): Part => ({
-  type: 'file',
-  name,
-  mode: 0o644,
-  content,
-  ...more,
-})
-const dir = (name: string, more: Partial<Part> = {}): Part => ({
-  type: 'directory',
-  name,
-  mode: 0o755,
-  ...more,
-})
-const link = (name: string, linkName: string): Part => ({
-  type: 'symlink',
-  name,
-  mode: 0o777,
-  linkName,
-})
-const hard = (name: string, linkName: string): Part => ({
-  type: 'hardlink',
-  name,
-  mode: 0o644,
-  linkName,
-})
-
-async function apply(target: ExtractTarget | string, ...parts: readonly Part[]): Promise<void> {
-  await applyLayer([archive(...parts)], typeof target === 'string' ? { path: target } : target, {
-    compressed: false,
-    check() {},
-  })
-}
-
-interface Place extends Disposable {
-  readonly root: string
-  /** Beside the root, with `secret` in it: nothing may touch it. */
-  readonly outside: string
-}
-
-function place(): Place {
-  using stack = new DisposableStack()
-  const { path } = stack.use(mkdtempDisposableSync(join(tmpdir(), 'wharf-extract-')))
-  const [inside, outside] = [join(path, 'root'), join(path, 'outside')]
-  mkdirSync(inside)
-  mkdirSync(outside)
-  writeFileSync(join(outside, 'secret'), 'secret')
-  const owned = stack.move()
-  return { root: inside, outside, [Symbol.dispose]: () => owned.dispose() }
-}
-
-/** Files below `path` with their content, links with their target, directories with a slash. */
-function treeOf(path: string, prefix = ''): Readonly<Record<string, string>> {
-  const found: Record<string, string> = {}
-  for (const name of readdirSync(path).toSorted()) {
-    const full = join(path, name)
-    const stat = lstatSync(full)
-    const shown = prefix + name
-    if (stat.isDirectory()) Object.assign(found, { [`${shown}/`]: '' }, treeOf(full, `${shown}/`))
-    else if (stat.isSymbolicLink()) found[shown] = `-> ${readlinkSync(full)}`
-    else if (stat.isFile()) found[shown] = readFileSync(full, 'utf8')
-    else found[shown] = `device ${stat.rdev}`
-  }
-  return found
-}
-
-/** A test that runs as root in a place of its own, and finds the outside untouched after it. */
-function inPlace(name: string, body: (place: Place) => Promise<void>): void {
-  test(name, async (t: TestContext) => {
-    if (!root(t)) return
-    using here = place()
-    const before = lstatSync(here.outside, { bigint: true })
-    const open = readdirSync('/proc/self/fd').length
-    await body(here)
-    assert.equal(readdirSync('/proc/self/fd').length, open)
-    assert.deepEqual(treeOf(here.outside), { secret: 'secret' })
-    const after = lstatSync(here.outside, { bigint: true })
-    assert.deepEqual([after.mode, after.mtimeNs], [before.mode, before.mtimeNs])
-    assert.equal(lstatSync(join(here.outside, 'secret')).mode & 0o7777, 0o644)
-  })
-}
 
 inPlace('files have their owner, mode, times and attributes', async ({ root: path }) => {
   const mtime = 1_600_000_000_123_456_789n

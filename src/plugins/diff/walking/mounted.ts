@@ -1,5 +1,6 @@
 import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 
 import type { Mount } from '#core/mount/mount.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
@@ -17,7 +18,7 @@ export interface Mounted extends Disposable {
 /** Mounts `mounts` in a directory of their own below `tempDir`. @throws {SystemError} */
 export function mountTemporarily(mounts: readonly Mount[], tempDir: string): Mounted {
   using undo = new DisposableStack()
-  const path = undo.adopt(mkdtempSync(join(tempDir, prefix)), rmdirSync)
+  const path = undo.adopt(mkdtempSync(join(tempDir, prefixOf(threadId))), rmdirSync)
   undo.defer(() => unmountHard(path))
   mountAll(mounts, path)
   const owned = undo.move()
@@ -25,15 +26,18 @@ export function mountTemporarily(mounts: readonly Mount[], tempDir: string): Mou
 }
 
 /**
- * Removes what a daemon that was killed left in `tempDir`. One that cannot be removed goes to `onError`
- * and is left for the next start: it must not keep this one from starting.
+ * Removes what a daemon that was killed left in `tempDir`, or only what the thread `of` did. One that
+ * cannot be removed goes to `onError` and is left for the next start: it must not keep this one from
+ * starting.
  */
 export function removeLeftMounts(
   tempDir: string,
   onError: (path: string, error: unknown) => void,
+  of?: number,
 ): void {
+  const start = of === undefined ? prefix : prefixOf(of)
   for (const name of readdirSync(tempDir)) {
-    if (!name.startsWith(prefix)) continue
+    if (!name.startsWith(start)) continue
     const path = join(tempDir, name)
     try {
       unmountRecursive(path, { detach: true })
@@ -45,6 +49,7 @@ export function removeLeftMounts(
 }
 
 const prefix = 'containerd-mount'
+const prefixOf = (thread: number): string => `${prefix}${thread}-`
 
 /** A busy mount is taken out of sight, and goes when its user does. */
 function unmountHard(path: string): void {

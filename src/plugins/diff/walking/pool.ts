@@ -1,10 +1,11 @@
 import { type MessagePort, Worker } from 'node:worker_threads'
 
 import type { Context } from '#core/context.ts'
-import { internal } from '#lib/errors/errors.ts'
+import { describe, internal, resourceExhausted } from '#lib/errors/errors.ts'
 import { entryUrl } from '#lib/release/release.ts'
 
 import { fromWire, type Job, type JobResult, type Outcome } from './jobs.ts'
+import { removeLeftMounts } from './mounted.ts'
 
 /** How long an idle worker is kept, in milliseconds: starting one costs more than a small layer. */
 const idleMs = 30_000
@@ -17,7 +18,11 @@ export type NewJob = Without<Job, 'cancelled' | 'tempDir'>
 export interface PoolOptions {
   readonly workers: number
   readonly tempDir: string
+  /** How much of JavaScript's memory one job may use, in MB; 512 unless given. */
+  readonly heapMb?: number
 }
+
+const defaultHeapMb = 512
 
 /** A few worker threads, started when needed; jobs that find none wait for their turn. */
 export class WorkerPool implements AsyncDisposable {
@@ -55,6 +60,7 @@ export class WorkerPool implements AsyncDisposable {
   ): Promise<JobResult> {
     ctx.signal.throwIfAborted()
     const cancelled = new Int32Array(new SharedArrayBuffer(4))
+    const { threadId } = worker
     const cancel = (): void => {
       Atomics.store(cancelled, 0, 1)
       Atomics.notify(cancelled, 0)
@@ -67,6 +73,12 @@ export class WorkerPool implements AsyncDisposable {
       if ('result' in done) return done.result
       ctx.signal.throwIfAborted()
       throw fromWire(done.error)
+    } catch (err) {
+      // It could not undo what it had mounted.
+      if (hasEnded(worker)) {
+        removeLeftMounts(this.#options.tempDir, (path, cause) => warn(ctx, path, cause), threadId)
+      }
+      throw err
     } finally {
       ctx.signal.removeEventListener('abort', cancel)
     }
@@ -120,6 +132,7 @@ export class WorkerPool implements AsyncDisposable {
       name: 'wharf-diff',
       // Native calls open files too, which Node would take for someone else's.
       trackUnmanagedFds: false,
+      resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMb ?? defaultHeapMb },
     })
     // Whoever waits for its outcome hears of it too; without a listener it would end the daemon.
     worker.on('error', () => undefined)
@@ -151,12 +164,25 @@ export class WorkerPool implements AsyncDisposable {
   }
 }
 
+const warn = (ctx: Context, path: string, cause: unknown): void =>
+  ctx.log.warn('cannot clean up a temporary mount', { path, error: describe(cause) })
+
 const hasEnded = (worker: Worker): boolean => worker.threadId === -1
+
+function failureOf(cause: unknown): Error {
+  const tooMuch =
+    cause instanceof Error && 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY'
+  return tooMuch
+    ? resourceExhausted('the layer takes more memory than one may: it has too many entries', {
+        cause,
+      })
+    : internal('the worker failed', { cause })
+}
 
 /** The next message of a worker, or its end. */
 async function outcomeOf(worker: Worker): Promise<Outcome> {
   const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-  const onError = (cause: unknown): void => reject(internal('the worker failed', { cause }))
+  const onError = (cause: unknown): void => reject(failureOf(cause))
   const onExit = (): void => reject(internal('the worker ended'))
   worker.once('message', resolve).once('error', onError).once('exit', onExit)
   try {

@@ -15,6 +15,7 @@ import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/storage/storage.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
+import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
@@ -121,7 +122,12 @@ export class OverlaySnapshotter implements Snapshotter {
     options: SnapshotOptions = {},
   ): Promise<void> {
     ctx.signal.throwIfAborted()
-    const measure = async (id: string): Promise<Usage> => await diskUsage(this.#upper(id), ctx)
+    const measure = async (id: string): Promise<Usage> => {
+      const upper = this.#upper(id)
+      // Whoever has filled it need not have flushed it, and nobody looks at its files again.
+      const [usage] = await Promise.all([diskUsage(upper, ctx), syncFileSystem(upper)])
+      return usage
+    }
     await this.#store.commit(ctx, { name, key }, options, measure)
   }
 

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+
+import { damage, sampleImage, type Stored, storedIn } from '#testing/damaged-database.ts'
+import { afterKill, MemoryFile } from '#testing/memory-file.ts'
+import { soak, soakMs } from '#testing/soak.ts'
+
+import { checkFile } from './check.ts'
+import type { Database, ReadBucket } from './database.ts'
+import { readMetas } from './metas.ts'
+import { openFile } from './open.ts'
+import { type Remedy, salvage, type SalvageReport } from './salvage.ts'
+
+/** Salvages an image. The database it was written to, which is sound, and the report. */
+async function rescue(image: Buffer): Promise<{ db: Database; report: SalvageReport }> {
+  const file = new MemoryFile()
+  const db = await openFile(file, { noSync: true })
+  const report = await salvage(new MemoryFile(image), db)
+  const check = await checkFile(new MemoryFile(afterKill(file.steps)))
+  assert.deepEqual([check.sound, check.problems], [true, []])
+  return { db, report }
+}
+
+function valueAt(root: ReadBucket, { bucket, key }: Stored): string | undefined {
+  const inner = bucket.reduce<ReadBucket | undefined>((at, name) => at?.bucket(name), root)
+  const value = inner?.get(key)
+  return value && Buffer.from(value).toString('latin1')
+}
+
+/** Fails unless `db` holds every pair of `stored` whose pages are all as they were. */
+function assertHolds(db: Database, stored: readonly Stored[], damaged: ReadonlySet<number>): void {
+  db.view((tx) => {
+    for (const pair of stored) {
+      if (pair.pages.some((page) => damaged.has(page))) continue
+      assert.equal(valueAt(tx, pair), pair.value, `${pair.bucket.join('/')}/${pair.key}`)
+    }
+  })
+}
+
+const zero = (image: Buffer, ...pages: readonly number[]): Buffer => {
+  const damaged = Buffer.from(image)
+  for (const page of pages) damaged.fill(0, page * 4096, (page + 1) * 4096)
+  return damaged
+}
+
+const remediesOf = ({ losses }: SalvageReport): Remedy[] => losses.map(({ remedy }) => remedy)
+
+void suite('salvage', { timeout: soakMs(120_000) }, () => {
+  void test('what is undamaged is copied, and nothing is lost', async () => {
+    const image = await sampleImage(1)
+    const [meta] = readMetas(new MemoryFile(image))
+    assert.ok(meta)
+    const { db, report } = await rescue(image)
+    assert.deepEqual(report.losses, [])
+    assert.equal(report.certain, true)
+    const stored = storedIn(image, meta)
+    assertHolds(db, stored, new Set())
+    assert.equal(report.pairs, stored.length)
+    assert.deepEqual(db.view(sequences), await sequencesOf(image))
+  })
+
+  void test('whatever is damaged, all pairs are there whose pages are not', async () => {
+    await soak('bolt-salvage', 40, async ({ seed, below, count }) => {
+      const image = await sampleImage(1 + (seed % 7))
+      const { bytes, pages } = damage(image, below)
+      const check = await checkFile(new MemoryFile(bytes))
+      const { db, report } = await rescue(bytes)
+      count(check.sound ? 'not noticed' : 'noticed')
+      count('losses', report.losses.length)
+      const [state] = readMetas(new MemoryFile(bytes))
+      if (state !== undefined) assertHolds(db, storedIn(image, state), pages)
+      else assert.equal(report.certain, false)
+    })
+  })
+
+  void test('without both metas the state is found by what the pages hold', async () => {
+    const image = await sampleImage(3)
+    const { db, report } = await rescue(zero(image, 0, 1))
+    assert.equal(report.certain, false)
+    const matches = readMetas(new MemoryFile(image)).filter((meta) =>
+      storedIn(image, meta).every((pair) => db.view((tx) => valueAt(tx, pair)) === pair.value),
+    )
+    assert.notEqual(matches.length, 0)
+  })
+
+  void test('a meta that is damaged a little still says which root is the last', async () => {
+    const image = await sampleImage(3)
+    const [meta] = readMetas(new MemoryFile(image))
+    assert.ok(meta)
+    const damaged = Buffer.from(image)
+    for (const page of [0, 1]) damaged.writeUInt8(1, page * 4096 + 16 + 56)
+    const { db, report } = await rescue(damaged)
+    assert.equal(report.source, 'a damaged meta page')
+    assertHolds(db, storedIn(image, meta), new Set())
+  })
+
+  void test('a root that is lost is taken from the commit before', async () => {
+    const image = await sampleImage(2)
+    const [newest, previous] = readMetas(new MemoryFile(image))
+    assert.ok(newest && previous)
+    const { db, report } = await rescue(zero(image, newest.root))
+    assert.deepEqual(remediesOf(report), ['previous'])
+    assertHolds(db, storedIn(image, previous), new Set([newest.root]))
+  })
+
+  void test('the leaves of a branch that is lost are found by their keys', async () => {
+    const { image, branch, keys } = await withDeepBucket()
+    const { db, report } = await rescue(zero(image, branch))
+    assert.deepEqual(remediesOf(report), ['orphans'])
+    assert.deepEqual(
+      db.view((tx) => Array.from(tx.bucket('b')?.entries() ?? [], ({ key }) => String(key))),
+      keys,
+    )
+  })
+
+  void test('a file without any page of a database gives nothing', async () => {
+    const { report } = await rescue(Buffer.alloc(64 * 1024, 'text'))
+    assert.deepEqual(report, {
+      source: undefined,
+      certain: false,
+      buckets: 0,
+      pairs: 0,
+      losses: [],
+      doubts: [],
+    })
+  })
+})
+
+/** A bucket of three levels, written at once, with one of the branches below its root. */
+async function withDeepBucket(): Promise<{ image: Buffer; branch: number; keys: string[] }> {
+  const file = new MemoryFile()
+  await using db = await openFile(file, {})
+  const keys = Array.from({ length: 3000 }, (_, i) => `key ${1000 + i} ${'k'.repeat(200)}`)
+  await db.update((tx) => {
+    const bucket = tx.createBucket('b')
+    for (const key of keys) bucket.put(key, 'value')
+  })
+  await db.update((tx) => tx.createBucket('other'))
+  const image = afterKill(file.steps)
+  const [meta] = readMetas(file)
+  assert.ok(meta)
+  const [branches] = new Set(storedIn(image, meta).map(({ pages }) => pages.at(-2))).keys().drop(1)
+  assert.ok(branches)
+  return { image, branch: branches, keys }
+}
+
+const sequences = (bucket: ReadBucket): unknown[] =>
+  Array.from(bucket.buckets(), ([name, inner]) => [
+    String(name),
+    inner.sequence,
+    ...sequences(inner),
+  ])
+
+async function sequencesOf(image: Buffer): Promise<unknown[]> {
+  await using db = await openFile(new MemoryFile(image), {})
+  return db.view(sequences)
+}
