@@ -10,6 +10,7 @@ import { sandboxStorePlugin } from '#plugins/metadata/sandbox-store.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
 import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
 import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
+import { optPlugin } from '#plugins/opt/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
@@ -22,6 +23,7 @@ import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
 export const builtins: readonly Plugin[] = [
+  optPlugin,
   contentPlugin,
   overlayPlugin,
   nativePlugin,

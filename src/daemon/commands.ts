@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers'
 
-import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
 
 import { builtins } from './builtins.ts'
 import { loadCatalog } from './catalog.ts'
@@ -24,7 +24,8 @@ export async function runCommand(flags: Flags): Promise<string> {
   if (word === 'config') return await configCommand(flags, rest)
   if (word === 'publish') return await publish(flags)
   if (word === 'oci-hook') {
-    throw unimplemented('oci-hook is not built yet in wharf: call the hook program directly')
+    const { ociHook } = await import('./oci-hook.ts')
+    return await ociHook(rest)
   }
   throw invalidArgument(`unknown command "${word}"; see wharfd --help`)
 }

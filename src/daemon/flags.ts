@@ -39,14 +39,16 @@ Without a command it serves. Commands:
   config check FILE        tell what is wrong in a file; an unknown key is an error
   config explain KEY       tell what a key means, its value, and where that is from
   publish                  publish the event on standard input (--topic, --namespace)
-  oci-hook                 not built yet
+  oci-hook PROGRAM ARG...  as a hook of an OCI runtime: run a program with {{id}}, {{bundle}},
+                           {{rootfs}}, {{pid}}, {{status}} and {{annotation "key"}} filled in
 
 SIGHUP reads the configuration again, SIGTERM stops the daemon; containers go on.
 `
 
 /** Reads the command line. @throws `invalid_argument` for a flag that is not known. */
 export function parseFlags(argv: readonly string[]): Flags {
-  const { values, positionals } = parse(argv)
+  const [own, others] = splitAtHook(argv)
+  const { values, positionals } = parse(own)
   return {
     config: values.config,
     overrides: {
@@ -55,12 +57,23 @@ export function parseFlags(argv: readonly string[]): Flags {
       address: values.address,
       level: values['log-level'],
     },
-    words: positionals,
+    words: [...positionals, ...others],
     topic: values.topic ?? '',
     namespace: values.namespace ?? '',
     help: values.help,
     version: values.version,
   }
+}
+
+const hook = 'oci-hook'
+
+/** What follows `oci-hook` is the command line of another program. */
+function splitAtHook(argv: readonly string[]): readonly [string[], string[]] {
+  const at = argv.indexOf(hook)
+  const own = argv.slice(0, at + 1)
+  if (at === -1 || parse(own).positionals.at(-1) !== hook) return [[...argv], []]
+  const others = argv.slice(at + 1)
+  return [own, others[0] === '--' ? others.slice(1) : others]
 }
 
 function parse(argv: readonly string[]) {

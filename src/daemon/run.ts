@@ -58,7 +58,7 @@ function handleSignals(
     stopping = true
     manager.stopping()
     setTimeout(() => {
-      log.error('the stop takes too long; ending at once', { ms: stopMs })
+      log.error('the stop takes too long; ending at once', { ms: stopMs, at: server.stopping })
       process.exit(1)
     }, stopMs).unref()
     server.stop(name).catch((err: unknown) => {

@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import { connect } from '#client/connect.ts'
+import { Introspection } from '#gen/services/introspection_pb.ts'
 import { codeOf } from '#lib/errors/errors.ts'
+import { connectGrpc } from '#lib/grpc/client.ts'
 import { definePlugin, pluginType } from '#plugin/plugin.ts'
 import { silent } from '#testing/context.ts'
 
@@ -84,6 +86,46 @@ void suite('a daemon in a program', { skip: process.getuid?.() !== 0 }, () => {
     await using server = createServer(configure(tableOf(dir.path), builtins), { log: silent })
     await server.start()
     assert.equal((await stat(state)).mode & 0o777, 0o700)
+  })
+
+  void test('says which plugin a stop waits for', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
+    const stopping = Promise.withResolvers<void>()
+    const release = Promise.withResolvers<void>()
+    const slow = definePlugin({
+      type: pluginType<AsyncDisposable>('test.v1'),
+      id: 'slow',
+      init: () => ({
+        async [Symbol.asyncDispose]() {
+          stopping.resolve()
+          await release.promise
+        },
+      }),
+    })
+    const config = configure(tableOf(dir.path), [...builtins, slow])
+    await using server = createServer(config, { log: silent })
+    await server.start()
+    assert.equal(server.stopping, undefined)
+    const stopped = server.stop()
+    await stopping.promise
+    assert.equal(server.stopping, slow.uri)
+    release.resolve()
+    await stopped
+  })
+
+  void test('tells of settings that will go', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'embedded-'))
+    const sections = {
+      'io.containerd.tracing.processor.v1.otlp': { endpoint: 'http://localhost:4318' },
+      'io.containerd.internal.v1.tracing': { service_name: '' },
+    }
+    const config = configure(tableOf(dir.path, sections), builtins)
+    await using server = createServer(config, { log: silent })
+    await server.start()
+    await using connection = await connectGrpc(join(dir.path, 'd.sock'))
+    const { deprecations } = await connection.client(Introspection).server({})
+    const ids = deprecations.map(({ id }) => id).filter((id) => id.includes('tracing'))
+    assert.deepEqual(ids, ['io.containerd.deprecation/tracing-processor-config'])
   })
 
   void test('two of them live in one process', async () => {

@@ -5,11 +5,12 @@ import { describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
 import { type PluginSet, start } from '#plugin/graph.ts'
 import { withProxies } from '#plugins/proxy/plugins.ts'
-import { ServerPlugin } from '#plugins/types.ts'
+import { ServerPlugin, WarningPlugin } from '#plugins/types.ts'
 
 import type { Config } from './config/config.ts'
 import { type Changes, compareConfigs } from './config/live.ts'
 import { servers } from './config/migrate-servers.ts'
+import { noteDeprecations } from './deprecations.ts'
 import { makeDirectories } from './directories.ts'
 import { LiveSettings } from './live-settings.ts'
 import { version } from './version.ts'
@@ -34,6 +35,8 @@ export interface DaemonServer extends AsyncDisposable {
   readonly events: EventEmitter<ServerEvents>
   /** What it runs with; `reload` changes it. */
   readonly config: Config
+  /** The plugin that a stop is at, by URI. */
+  readonly stopping: string | undefined
   /**
    * Starts every plugin and serves. A server starts once; one that is stopped meanwhile does not serve.
    *
@@ -68,6 +71,7 @@ class EmbeddedServer implements DaemonServer {
   readonly #stop = new AbortController()
   #config: Config
   #set: PluginSet | undefined
+  #stoppingSet: PluginSet | undefined
   #tracing: Tracing | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
@@ -82,6 +86,10 @@ class EmbeddedServer implements DaemonServer {
 
   get config(): Config {
     return this.#config
+  }
+
+  get stopping(): string | undefined {
+    return this.#stoppingSet?.stopping
   }
 
   async start(): Promise<void> {
@@ -127,6 +135,9 @@ class EmbeddedServer implements DaemonServer {
     const ctx = { ...this.#ctx, trace: tracing?.trace }
     const plugins = withProxies(this.#config.available, this.#config.proxyPlugins, log)
     const set = scope.use(await start(ctx, plugins, this.#startOptions()))
+    for (const warnings of set.all(WarningPlugin).values()) {
+      noteDeprecations(this.#config, warnings)
+    }
     for (const server of set.all(ServerPlugin).values()) {
       if (!signal.aborted) await server.listen(this.#ctx)
     }
@@ -152,6 +163,7 @@ class EmbeddedServer implements DaemonServer {
     const set = this.#set
     if (set === undefined) return
     this.#set = undefined
+    this.#stoppingSet = set
     this.#ctx.log.info('stopping', { reason })
     await set[Symbol.asyncDispose]()
     await this.#tracing?.[Symbol.asyncDispose]()

@@ -78,6 +78,9 @@ ${options.top ?? ''}
 [grpc]
 address = "${daemon.address}"
 
+[plugins."io.containerd.internal.v1.opt"]
+path = "${join(daemon.dir, 'opt')}"
+
 ${options.config ?? ''}
 `
 

@@ -6,6 +6,7 @@ import { memory } from './memory.ts'
 import type { Row } from './row.ts'
 import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
+import { gcLatency } from './gc-latency.ts'
 import { start } from './start.ts'
 import { writes } from './writes.ts'
 
@@ -19,5 +20,6 @@ export const rows: readonly Row[] = [
   rpcRate,
   importing,
   start,
+  gcLatency,
   memory,
 ]

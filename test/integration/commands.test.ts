@@ -68,7 +68,40 @@ void suite('wharfd config', { timeout }, () => {
       assert.equal(code, 1)
       assert.match(stderr, /nothing/)
     }
-    assert.match((await command('oci-hook')).stderr, /oci-hook is not built yet/)
+  })
+})
+
+void suite('wharfd oci-hook', { timeout }, () => {
+  const hooked = async (state: string, ...words: string[]) => {
+    const env = { ...process.env, HOOK_ROOT: '{{rootfs}}' }
+    const child = spawn(process.execPath, [wharfd, 'oci-hook', ...words], { env })
+    child.stdin.end(state)
+    const outputs = [text(child.stdout), text(child.stderr), once(child, 'exit')] as const
+    const [stdout, stderr, [code]] = await Promise.all(outputs)
+    return { stdout, stderr, code: Number(code) }
+  }
+
+  void test('becomes the program, with the container in its words and its environment', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'hook-'))
+    await writeFile(join(dir.path, 'config.json'), '{"root":{"path":"rootfs"}}')
+    const state = JSON.stringify({
+      id: 'c1',
+      pid: 7,
+      status: 'created',
+      bundle: dir.path,
+      annotations: { k: 'v' },
+    })
+    const script = 'echo "$0 $@ $HOOK_ROOT"; exit 3'
+    const words = ['/bin/sh', '-c', script, '{{id}}', '--pid={{pid}}', '{{annotation "k"}}']
+    assert.deepEqual(await hooked(state, ...words), {
+      stdout: `c1 --pid=7 v ${dir.path}/rootfs\n`,
+      stderr: '',
+      code: 3,
+    })
+    assert.equal((await hooked(state, '--', ...words)).code, 3)
+    assert.match((await hooked(state)).stderr, /needs a program to run: invalid argument/)
+    assert.match((await hooked(state, '/none')).stderr, /\/none/)
+    assert.match((await hooked('{', '/bin/true')).stderr, /the state of the container: /)
   })
 })
 

@@ -6,13 +6,14 @@ import type { Remedy } from '#lib/bolt/salvage.ts'
 /** A report as a person reads it. */
 export function checkText(report: CheckReport): string {
   const { path, size, pageSize, pages, buckets, pairs, problems, moreProblems } = report
+  const free = report.sound || pages.freelist > 0 ? 'free' : 'free or out of reach'
   const kept = pages.branch + pages.leaf + pages.overflow
   const lines = [
     `${path}: ${size} bytes in pages of ${pageSize}`,
     ...report.metas.map(metaText),
     `${buckets} buckets with ${pairs} pairs`,
     `${pages.total} pages: ${kept} used (${pages.branch} branch, ${pages.leaf} leaf, ` +
-      `${pages.overflow} overflow), ${pages.free} free, ${pages.freelist} for the list of free ` +
+      `${pages.overflow} overflow), ${pages.free} ${free}, ${pages.freelist} for the list of free ` +
       `pages, ${pages.leaked} lost`,
     ...problems.map(problemText),
     ...(moreProblems > 0 ? [`and ${moreProblems} more problems`] : []),

@@ -11,7 +11,8 @@ import type { Branch } from './tree.ts'
  * Source: upstream `applyFlags`.
  */
 export function applyFlags(tree: Branch, flags: Overrides): void {
-  const { root, state, address, level } = flags
+  const { root, state, level } = flags
+  const address = flags.address && resolveSocket(flags.address)
   if (root) put(tree, 'root', resolve(root), '--root')
   if (state) put(tree, 'state', resolve(state), '--state')
   if (level) put(tree.ensure('debug'), 'level', level, '--log-level')
@@ -29,6 +30,10 @@ export function applyFlags(tree: Branch, flags: Overrides): void {
     if (leaf && !ttrpc.get(key)) ttrpc.set(key, leaf)
   }
 }
+
+/** Paths are of where the command was called; addresses of other kinds are refused later. */
+const resolveSocket = (address: string): string =>
+  /^(@|[a-z]+:)/.test(address) ? address : resolve(address)
 
 function put(table: Branch, key: string, value: string, flag: string): void {
   table.set(key, { value, origin: { file: undefined, key: [key], flag } })

@@ -179,7 +179,6 @@ export const knownPlugins: Readonly<Record<string, Shape>> = {
     max_verifiers: 10,
     per_verifier_timeout: '10s',
   },
-  'io.containerd.internal.v1.opt': { path: '/opt/containerd' },
   'io.containerd.internal.v1.tracing': { service_name: '', sampling_ratio: 0.5 },
   'io.containerd.metrics.v1.grpc-prometheus': { grpc_histogram: false },
   'io.containerd.monitor.container.v1.restart': { interval: '10s' },

@@ -154,6 +154,18 @@ void suite('flags', () => {
     assert.equal(sectionOf(config, ttrpc)['gid'], 3)
   })
 
+  void test('are relative to where the command was called: shims are elsewhere', () => {
+    const config = parse('version = 4', { root: 'r', state: './s', address: 'x/y.sock' })
+    const here = process.cwd()
+    assert.deepEqual(
+      [config.root, config.state, config.address, config.ttrpcAddress],
+      [`${here}/r`, `${here}/s`, `${here}/x/y.sock`, `${here}/x/y.sock.ttrpc`],
+    )
+    for (const address of ['/a/b', 'unix:///a', '@a', 'vsock://2:3']) {
+      assert.equal(parse('version = 4', { address }).address, address)
+    }
+  })
+
   void test('leave ttrpc where a file puts it', () => {
     const v2 = parse('version = 2\n[ttrpc]\naddress = "/t"', { address: '/x' })
     const v4 = parse(`version = 4\n[plugins."${ttrpc}"]\nuid = 0`, { address: '/x' })

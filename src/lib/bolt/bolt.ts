@@ -104,6 +104,7 @@ export class BoltDatabase implements Database {
     this.#closed = true
     await this.#working
     for (const scope of this.#pins) scope.open = false
+    await this.#store[Symbol.asyncDispose]()
     this.#file.close()
   }
 

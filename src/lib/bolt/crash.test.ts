@@ -5,6 +5,7 @@ import { afterKill, afterPowerCut, type FileStep, MemoryFile } from '#testing/me
 import { random } from '#testing/random.ts'
 import { soak, soakMs } from '#testing/soak.ts'
 
+import { checkFile } from './check.ts'
 import type { Bucket, Database, ReadBucket } from './database.ts'
 import { openFile } from './open.ts'
 
@@ -78,7 +79,11 @@ async function check(bytes: Buffer, states: readonly State[]): Promise<void> {
   await using db: Database = await openFile(new MemoryFile(bytes), {})
   const state = db.view(stateOf)
   assert.ok(states.includes(state), `unexpected ${state.slice(0, 200)}`)
-  // The first update looks at every page for the free ones, and fails if one is used twice.
+  const { problems } = await checkFile(new MemoryFile(bytes))
+  assert.deepEqual(
+    problems.filter(({ kind }) => kind !== 'meta'),
+    [],
+  )
   await db.update((tx) => tx.createBucketIfNotExists('after'))
   await db.update((tx) => tx.deleteBucket('after'))
   assert.equal(db.view(stateOf), state)

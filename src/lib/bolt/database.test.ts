@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempDisposableSync, writeFileSync } from 'node:fs'
+import { mkdtempDisposableSync, renameSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -369,6 +369,23 @@ test('a file that is locked is waited for, and then refused by name', async () =
   await assert.rejects(openDatabase(path, { ...held, lockTimeoutMs: 60 }), locked)
   const signal = AbortSignal.timeout(60)
   await assert.rejects(openDatabase(path, { ...held, signal }), locked)
+})
+
+test('a file that is replaced while its lock is waited for is not the one that is opened', async () => {
+  using dir = mkdtempDisposableSync(join(tmpdir(), 'bolt-'))
+  const [path, other] = [join(dir.path, 'db'), join(dir.path, 'other')]
+  for (const file of [path, other]) {
+    await using db = await openDatabase(file)
+    await db.update((tx) => tx.createBucket(file))
+  }
+  let tries = 0
+  const lock = (): boolean => {
+    if (++tries === 2) renameSync(other, path)
+    return tries > 1
+  }
+  await using db = await openDatabase(path, { lock, lockTimeoutMs: 5000 })
+  assert.deepEqual(db.view(keys), [other])
+  assert.equal(tries, 3)
 })
 
 test('a file that is no database is refused', async () => {

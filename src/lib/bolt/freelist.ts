@@ -1,14 +1,8 @@
 import { readUint64 } from './bytes.ts'
 import { type Meta, noFreelist } from './meta.ts'
 import { freelistFlag, pageHeaderSize } from './page.ts'
+import { type Span, spansOf } from './outline.ts'
 import type { Pager } from './pager.ts'
-import { pagesOf } from './tree.ts'
-
-/** Pages in a row that the last durable state uses and the next does not. */
-export interface Freed {
-  readonly start: number
-  readonly span: number
-}
 
 /** Free pages in a row. */
 interface Run {
@@ -58,7 +52,7 @@ export class Freelist {
   }
 
   /** The first of `freed` that is free already or is there twice: the file was damaged before. */
-  conflict(freed: readonly Freed[]): number | undefined {
+  conflict(freed: readonly Span[]): number | undefined {
     let last = 0
     for (const { start, span } of freed.toSorted((a, b) => a.start - b.start)) {
       const index = this.#after(start)
@@ -86,36 +80,50 @@ export class Freelist {
   }
 }
 
-/** How many pages the scan looks at before it lets others run. */
-const scanSlice = 256
+/** For how long a scan goes on before it lets others run, in ms. */
+const scanSlice = 1
+
+/** After this many pages a scan looks at the clock. */
+const clockEvery = 32
 
 /**
- * Finds the free pages of a file nobody writes to: from its list when it has one, else by looking
- * at every page in use, letting others run in between.
+ * Finds the free pages of a state whose pages stay as they are meanwhile: from its list when it has
+ * one, else by looking at every page in use, letting others run in between.
  *
- * @throws `data_loss` when the trees are not sound.
+ * @throws `data_loss` when the trees are not sound; the signal's reason.
  */
-export async function loadFreelist(pager: Pager, meta: Meta): Promise<Freelist> {
-  return meta.freelist === noFreelist ? await scan(pager, meta) : readList(pager, meta)
+export async function loadFreelist(
+  pager: Pager,
+  meta: Meta,
+  signal: AbortSignal,
+): Promise<Freelist> {
+  return meta.freelist === noFreelist ? await scan(pager, meta, signal) : readList(pager, meta)
 }
 
-async function scan(pager: Pager, meta: Meta): Promise<Freelist> {
+async function scan(pager: Pager, meta: Meta, signal: AbortSignal): Promise<Freelist> {
   const inUse = new Uint8Array(meta.highWater)
-  let seen = 0
   const root = { epoch: 0, root: meta.root, sequence: meta.sequence }
-  for (const page of pagesOf(pager, root, meta.highWater)) {
-    for (let id = page.id; id < page.id + page.span; id++) {
+  let [seen, end] = [0, performance.now() + scanSlice]
+  for (const { start, span } of spansOf(pager, root, meta.highWater)) {
+    for (let id = start; id < start + span; id++) {
       if (id >= meta.highWater) throw pager.damaged(`page ${id} is beyond the last one`)
       if (inUse[id] === 1) throw pager.damaged(`page ${id} is used twice`)
       inUse[id] = 1
     }
-    if (++seen % scanSlice === 0) await new Promise((resolve) => setImmediate(resolve))
+    if (++seen % clockEvery > 0 || performance.now() < end) continue
+    await new Promise((resolve) => setImmediate(resolve))
+    signal.throwIfAborted()
+    end = performance.now() + scanSlice
   }
+  return unusedIn(inUse)
+}
+
+function unusedIn(inUse: Uint8Array): Freelist {
   const list = new Freelist()
-  for (let id = 2; id < meta.highWater; id++) {
+  for (let id = 2; id < inUse.length; id++) {
     if (inUse[id] === 1) continue
     const start = id
-    while (id < meta.highWater && inUse[id] === 0) id++
+    while (id < inUse.length && inUse[id] === 0) id++
     list.give(start, id - start)
   }
   return list

@@ -27,17 +27,38 @@ const lockPoll = 50
  */
 export async function openDatabase(path: string, options: OpenOptions = {}): Promise<Database> {
   options.signal?.throwIfAborted()
-  const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
   const readOnly = options.readOnly ?? false
-  const fd = fs.openSync(path, readOnly ? O_RDONLY : O_RDWR | O_CREAT, options.mode ?? 0o600)
+  const fd = await openLocked(path, options)
   try {
-    await lockFile(fd, path, options)
     if (!readOnly && options.noSync !== true) syncDirectory(dirname(path))
     return await openFile(new FdFile(fd, path), options)
   } catch (err) {
     fs.closeSync(fd)
     throw err
   }
+}
+
+/** Opens and locks the file that is at `path` once it is locked: a repair may have replaced it. */
+async function openLocked(path: string, options: OpenOptions): Promise<number> {
+  const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
+  for (;;) {
+    const flags = options.readOnly === true ? O_RDONLY : O_RDWR | O_CREAT
+    const fd = fs.openSync(path, flags, options.mode ?? 0o600)
+    try {
+      await lockFile(fd, path, options)
+      if (isAt(fd, path)) return fd
+    } catch (err) {
+      fs.closeSync(fd)
+      throw err
+    }
+    fs.closeSync(fd)
+  }
+}
+
+/** Whether the open file is the one that `path` names. */
+function isAt(fd: number, path: string): boolean {
+  const [open, named] = [fs.fstatSync(fd), fs.statSync(path, { throwIfNoEntry: false })]
+  return open.ino === named?.ino && open.dev === named.dev
 }
 
 /** Opens the database in `file`, which is locked and which it owns from then on. */

@@ -51,8 +51,8 @@ export class Pager {
   }
 
   #load(id: number): Page {
-    const first = this.raw(id, 1)
-    if (readUint64(first, 0) !== id) throw this.damaged(`page ${id} is not where it should be`)
+    const first = Buffer.allocUnsafeSlow(this.pageSize)
+    this.readFirst(id, first)
     const span = 1 + first.readUInt32LE(12)
     const buf = span === 1 ? first : this.raw(id, span)
     try {
@@ -73,8 +73,25 @@ export class Pager {
     const inside = id > 1 && (span === 1 || at + length <= this.#file.size())
     if (!inside) throw this.damaged(`page ${id} is outside the file`)
     const buf = Buffer.allocUnsafeSlow(length)
-    if (this.#file.read(buf, at) < length) throw this.damaged(`page ${id} is cut short`)
+    this.read(buf, at)
     return buf
+  }
+
+  /**
+   * Fills `buf`, which has the size of a page, with the first page of the tree page `id`.
+   *
+   * @throws `data_loss` when there is no such page.
+   */
+  readFirst(id: number, buf: Buffer): void {
+    if (!(id > 1)) throw this.damaged(`page ${id} is outside the file`)
+    this.read(buf, id * this.pageSize)
+    if (readUint64(buf, 0) !== id) throw this.damaged(`page ${id} is not where it should be`)
+  }
+
+  /** Fills `buf` from `position`. @throws `data_loss` when the file ends before. */
+  read(buf: Buffer, position: number): void {
+    if (this.#file.read(buf, position) === buf.length) return
+    throw this.damaged(`page ${Math.floor(position / this.pageSize)} is cut short`)
   }
 
   /** An error of class `data_loss` that says which file it is about. */

@@ -1,16 +1,20 @@
 import { BranchNode, LeafNode, leafItemSize, type Node } from './node.ts'
 import { elementSize, pageHeaderSize } from './page.ts'
 
-/** What a branch page needs below it to be worth its place. */
-const minBranch = 2
+/** What a page has to hold to be worth its place (as in bbolt). */
+const least = 2
 
-/** Cuts a node that is larger than a page into nodes that are not, as far as its pairs allow. */
+/**
+ * Cuts a node that is larger than a page into nodes that are not, as far as its pairs allow: one
+ * with few of them stays whole, and runs on into the pages that follow. A container with its long
+ * spec is one page in a row, and not two with a branch above them.
+ */
 export function split(node: Node, pageSize: number): Node[] {
-  if (node.size <= pageSize) return [node]
+  if (node.size <= pageSize || node.count <= 2 * least) return [node]
   const sizes = node.leaf
     ? node.items.map(leafItemSize)
     : node.keys.map((key) => elementSize + key.length)
-  const cuts = cutPoints(sizes, pageSize, node.leaf ? 1 : minBranch)
+  const cuts = cutPoints(sizes, pageSize)
   return cuts.map((start, i) => slice(node, start, cuts[i + 1] ?? node.count))
 }
 
@@ -27,13 +31,13 @@ export const isSmall = (node: Node, pageSize: number): boolean =>
   isStunted(node) || node.size <= pageSize / 4
 
 /** Whether a node has to be joined with a neighbour even when the two must be cut again. */
-export const isStunted = (node: Node): boolean => !node.leaf && node.count < minBranch
+export const isStunted = (node: Node): boolean => !node.leaf && node.count < least
 
 /**
  * Where the parts start: each at most a page, all about as full, none with fewer than `least`
  * elements.
  */
-function cutPoints(sizes: readonly number[], pageSize: number, least: number): number[] {
+function cutPoints(sizes: readonly number[], pageSize: number): number[] {
   const total = sizes.reduce((sum, size) => sum + size, 0)
   const room = pageSize - pageHeaderSize
   const target = total / Math.ceil(total / room)

@@ -1,6 +1,7 @@
 import type { BoltFile } from './file.ts'
-import { type Freed, type Freelist, listPages, loadFreelist } from './freelist.ts'
+import { type Freelist, listPages, loadFreelist } from './freelist.ts'
 import { encodeMeta, type Meta, noFreelist } from './meta.ts'
+import type { Span } from './outline.ts'
 import type { Page } from './page.ts'
 import { Pager } from './pager.ts'
 import { spill } from './spill.ts'
@@ -12,9 +13,21 @@ export interface StoreOptions {
   readonly noSync: boolean
 }
 
+/** The search for the free pages of the state that the file was opened in. */
+interface Search {
+  readonly found: Promise<Freelist>
+  /** Whether commits wait for it. */
+  readonly atOnce: boolean
+  /** Keeps the pages of that state from being used again until then. */
+  readonly state: Disposable
+}
+
 /** The file grows by doubling from the first of these to the second, then by the second. */
 const smallestGrowth = 32 * 1024
 const largestGrowth = 16 * 1024 * 1024
+
+/** Up to this many pages the free ones are found before the first commit; it would wait some 50 ms. */
+const pagesAtOnce = 4096
 
 /** After this many pages a commit lets others run. */
 const writeSlice = 64
@@ -29,10 +42,13 @@ export class Store {
   readonly #file: BoltFile
   readonly #noSync: boolean
   #meta: Meta
+  /** The free pages; undefined until they are found. */
   #freelist: Freelist | undefined
+  #search: Search | undefined
+  readonly #stop = new AbortController()
   #pins = 0
   /** Pages that only pinned states use. */
-  readonly #withheld: Freed[] = []
+  readonly #withheld: Span[] = []
   #size: number
   /** The page of the older meta, as it was before a commit that failed wrote over it. */
   #older: Buffer
@@ -76,10 +92,38 @@ export class Store {
     }
   }
 
-  /** Finds the free pages; only the first call takes time. */
-  async prepare(): Promise<Freelist> {
-    this.#freelist ??= await loadFreelist(this.pager, this.#meta)
-    return this.#freelist
+  /**
+   * Begins to look for the free pages. In a large file that takes seconds, in which commits take new
+   * pages at the end of the file; only those of a small one wait.
+   *
+   * @throws `data_loss` when the file is damaged, also when that was found out since the last call.
+   */
+  async prepare(): Promise<void> {
+    if (this.#freelist !== undefined) return
+    this.#search ??= this.#beginSearch()
+    const { found, atOnce, state } = this.#search
+    const turn = new Promise<undefined>((resolve) => setImmediate(resolve, undefined))
+    const freelist = await (atOnce ? found : Promise.race([found, turn]))
+    if (freelist === undefined) return
+    const conflict = freelist.conflict(this.#withheld)
+    if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
+    this.#freelist = freelist
+    state[Symbol.dispose]()
+  }
+
+  /** Ends what goes on in the background. Nothing else is called from then on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#search?.found.catch(() => {})
+  }
+
+  #beginSearch(): Search {
+    const { highWater, freelist } = this.#meta
+    const state = this.pin()
+    const found = loadFreelist(this.pager, this.#meta, this.#stop.signal)
+    // Whoever commits next is told.
+    found.catch(() => {})
+    return { found, atOnce: highWater <= pagesAtOnce || freelist !== noFreelist, state }
   }
 
   /**
@@ -89,12 +133,12 @@ export class Store {
    * @throws the system error of the write or sync that failed.
    */
   async commit(tx: Transaction, alone: boolean): Promise<void> {
-    const freelist = await this.prepare()
+    const freelist = this.#freelist
     await this.#repair(alone)
-    const taken: Freed[] = []
+    const taken: Span[] = []
     let { highWater } = this.#meta
     const allocate = (span: number): number => {
-      const start = freelist.take(span)
+      const start = freelist?.take(span)
       if (start !== undefined) {
         taken.push({ start, span })
         return start
@@ -104,7 +148,7 @@ export class Store {
     }
     try {
       const { root, pages } = spill(tx, allocate)
-      const conflict = freelist.conflict(tx.freed)
+      const conflict = freelist?.conflict(tx.freed)
       if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
       const { pageSize, txid } = this.#meta
       const { sequence } = tx.root
@@ -112,9 +156,9 @@ export class Store {
       await this.#grow(highWater * pageSize)
       await this.#writePages(pages, alone)
       await this.#writeMeta(meta, alone)
-      this.#publish(meta, pages, tx.freed, freelist)
+      this.#publish(meta, pages, tx.freed)
     } catch (err) {
-      for (const { start, span } of taken) freelist.give(start, span)
+      for (const { start, span } of taken) freelist?.give(start, span)
       throw err
     }
   }
@@ -158,13 +202,13 @@ export class Store {
     this.#olderIsDamaged = false
   }
 
-  #publish(meta: Meta, pages: readonly Page[], freed: readonly Freed[], freelist: Freelist): void {
+  #publish(meta: Meta, pages: readonly Page[], freed: readonly Span[]): void {
     this.#older = encodeMeta(this.#meta)
     this.#meta = meta
     for (const { start, span } of freed) {
       if (this.#pins === 0) {
         this.pager.forget(start)
-        freelist.give(start, span)
+        this.#freelist?.give(start, span)
       } else this.#withheld.push({ start, span })
     }
     for (const page of pages) this.pager.keep(page)

@@ -1,5 +1,4 @@
 import { lowerBound } from './bytes.ts'
-import type { Freed } from './freelist.ts'
 import type { Meta } from './meta.ts'
 import {
   BranchNode,
@@ -11,8 +10,8 @@ import {
   nodeOf,
   type Tree,
 } from './node.ts'
+import { type Span, spansOf } from './outline.ts'
 import type { Pager } from './pager.ts'
-import { pagesOf } from './tree.ts'
 
 /**
  * What a group of update functions has changed since the last durable state, in memory. Each
@@ -24,7 +23,7 @@ export class Transaction {
   root: Tree
   readonly #highWater: number
   #epoch = 0
-  readonly #freed: Freed[] = []
+  readonly #freed: Span[] = []
 
   constructor(pager: Pager, meta: Meta) {
     this.pager = pager
@@ -41,7 +40,7 @@ export class Transaction {
     return this.root !== this.base
   }
 
-  get freed(): readonly Freed[] {
+  get freed(): readonly Span[] {
     return this.#freed
   }
 
@@ -85,9 +84,7 @@ export class Transaction {
 
   /** Gives up every page of `tree`, nested buckets included. */
   release(tree: Tree): void {
-    for (const page of pagesOf(this.pager, tree, this.#highWater)) {
-      this.#freed.push({ start: page.id, span: page.span })
-    }
+    for (const span of spansOf(this.pager, tree, this.#highWater)) this.#freed.push(span)
   }
 
   /** Gives up pages that are no part of a tree. */

@@ -90,27 +90,6 @@ export class Cursor {
   }
 }
 
-/**
- * Every page under `tree` that takes room in the file, nested buckets included.
- *
- * @throws `data_loss` when there are more than `limit`, which is more than the file has.
- */
-export function* pagesOf(pager: Pager, tree: Tree, limit: number): Generator<Page> {
-  const stack: Ref[] = [tree.root]
-  let left = limit
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const block = resolve(pager, next)
-    if ('buf' in block && block.id !== 0) {
-      if (left-- === 0) throw looped()
-      yield block
-    }
-    for (let i = 0; i < block.count; i++) {
-      if (!block.leaf) stack.push(block.childAt(i))
-      else if (block.isBucketAt(i)) stack.push(treeOf(block.itemAt(i)).root)
-    }
-  }
-}
-
 /** The nested bucket in `item`. */
 export function treeOf(item: Item): Tree {
   return item.tree ?? parseTree(item.value)

@@ -30,6 +30,12 @@ export interface GrpcClientOptions {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
+/** A connection that also takes what is encoded already. */
+export interface RawConnection extends Connection {
+  /** Calls the method at `path`, `/package.Service/Method`. @throws the status of the call. */
+  raw(path: string, request: Uint8Array, options?: CallOptions): Promise<Uint8Array>
+}
+
 /**
  * Connects to `unix:///path`, `unix:path`, an absolute path, or `host:port`.
  *
@@ -38,7 +44,7 @@ export interface GrpcClientOptions {
 export async function connectGrpc(
   target: string,
   options: GrpcClientOptions = {},
-): Promise<Connection> {
+): Promise<RawConnection> {
   const socket = open(target, options)
   const timeout = AbortSignal.timeout(options.connectMs ?? defaultConnectMs)
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
@@ -53,7 +59,7 @@ export async function connectGrpc(
   return new GrpcConnection(socket, authorityOf(target), options)
 }
 
-class GrpcConnection implements Connection, Caller {
+class GrpcConnection implements RawConnection, Caller {
   readonly #connection: Http2ClientConnection
   readonly #host: ClientHost
   readonly #closed = new AbortController()
@@ -80,6 +86,10 @@ class GrpcConnection implements Connection, Caller {
 
   client<S extends DescService>(service: S): ServiceClient<S> {
     return createClient(service, this)
+  }
+
+  async raw(path: string, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+    return await callUnary(this.#host, path, request, options)
   }
 
   unary(

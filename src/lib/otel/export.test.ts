@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
+import {
+  type sendUnaryData,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  status,
+} from '@grpc/grpc-js'
 import { context, trace } from '@opentelemetry/api'
 
 import { type Collector, startCollector } from '#testing/collector.ts'
@@ -95,6 +103,62 @@ test('an export that is told to come later is sent again, one that is refused is
   )
   assert.equal(collector.requests.length, 3)
   assert.deepEqual(lost, [['status 400', 1]])
+})
+
+test('over gRPC a collector gets the same, again if it says so', async () => {
+  const got: { readonly key: unknown; readonly body: Buffer }[] = []
+  const answers = [status.UNAVAILABLE, status.OK, status.INVALID_ARGUMENT]
+  const server = new Server()
+  const bytes = (value: Buffer): Buffer => value
+  server.addService(
+    {
+      export: {
+        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: bytes,
+        requestDeserialize: bytes,
+        responseSerialize: bytes,
+        responseDeserialize: bytes,
+      },
+    },
+    {
+      export(call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) {
+        got.push({ key: call.metadata.get('x-key')[0], body: call.request })
+        const code = answers[got.length - 1] ?? status.OK
+        if (code === status.OK) callback(null, Buffer.alloc(0))
+        else callback({ code, details: 'no' })
+      },
+    },
+  )
+  const port = await promisify(server.bindAsync.bind(server))(
+    '127.0.0.1:0',
+    ServerCredentials.createInsecure(),
+  )
+  const lost: [string, number][] = []
+  const complain = (reason: string, spans: number): void => void lost.push([reason, spans])
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-key=k',
+  }
+  try {
+    for (const name of ['first', 'second']) {
+      await using tracing = await openTracing(env, { ...options, complain })
+      tracing?.trace.begin(name).end()
+    }
+    assert.deepEqual(
+      got.map(({ key, body }) => [key, /first|second/.exec(String(body))?.[0]]),
+      [
+        ['k', 'first'],
+        ['k', 'first'],
+        ['k', 'second'],
+      ],
+    )
+    assert.deepEqual(lost, [['invalid_argument: no', 1]])
+  } finally {
+    server.forceShutdown()
+  }
 })
 
 test('without a trace nothing is opened', async () => {

@@ -1,17 +1,13 @@
-import { request as httpRequest } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { gzipSync } from 'node:zlib'
 
 import { describe } from '#lib/errors/errors.ts'
 
 import { encodeJson } from './otlp-json.ts'
 import { encodeProtobuf } from './otlp-protobuf.ts'
+import type { Refusal, Sender } from './sender.ts'
 import type { OtlpSettings } from './settings.ts'
 import type { SpanData } from './span-data.ts'
 
-/** Answers that mean "later". Source: OTLP specification, "Retryable Response Codes". */
-const later: readonly number[] = [429, 502, 503, 504]
 const attempts = 4
 const firstDelayMs = 250
 
@@ -24,6 +20,7 @@ export type Complain = (reason: string, spans: number) => void
  */
 export class OtlpExporter implements AsyncDisposable {
   readonly #settings: OtlpSettings
+  readonly #sender: Sender
   readonly #complain: Complain
   #queue: SpanData[] = []
   #sending: Promise<void> = Promise.resolve()
@@ -31,8 +28,10 @@ export class OtlpExporter implements AsyncDisposable {
   #dropped = 0
   readonly #stop = new AbortController()
 
-  constructor(settings: OtlpSettings, complain: Complain) {
+  /** `sender` is disposed with this. */
+  constructor(settings: OtlpSettings, sender: Sender, complain: Complain) {
     this.#settings = settings
+    this.#sender = sender
     this.#complain = complain
   }
 
@@ -52,6 +51,7 @@ export class OtlpExporter implements AsyncDisposable {
     this.#flush()
     using _late = setTimeout(() => this.#stop.abort(), this.#settings.timeoutMs)
     await this.#sending
+    await this.#sender[Symbol.asyncDispose]()
   }
 
   #flush(): void {
@@ -75,46 +75,27 @@ export class OtlpExporter implements AsyncDisposable {
   }
 
   async #send(batch: readonly SpanData[]): Promise<void> {
-    const { encoding, gzip, resource } = this.#settings
-    const plain =
+    const { encoding, resource } = this.#settings
+    const body =
       encoding === 'json'
         ? Buffer.from(encodeJson(batch, resource))
         : encodeProtobuf(batch, resource)
-    const body = gzip ? gzipSync(plain) : plain
     for (let attempt = 1; ; attempt++) {
-      const problem = await this.#post(body).catch((err: unknown) => describe(err))
-      if (problem === undefined) return
-      const last = attempt === attempts || this.#stop.signal.aborted
-      if (last || (typeof problem === 'number' && !later.includes(problem))) {
-        throw new Error(typeof problem === 'number' ? `status ${problem}` : problem)
-      }
+      const refusal = await this.#try(body)
+      if (refusal === undefined) return
+      const isLast = attempt === attempts || this.#stop.signal.aborted
+      if (isLast || !refusal.isTemporary) throw new Error(refusal.reason)
       const { signal } = this.#stop
       await sleep(firstDelayMs * 2 ** attempt, undefined, { signal, ref: false }).catch(() => {})
     }
   }
 
-  /** Gives a status that is not success. @throws what keeps the request from being answered. */
-  async #post(body: Uint8Array): Promise<number | undefined> {
-    const { url, encoding, gzip, headers, timeoutMs, tls } = this.#settings
-    const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
-    const outgoing = send(url, {
-      method: 'POST',
-      signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]),
-      headers: {
-        'content-type': `application/${encoding === 'json' ? 'json' : 'x-protobuf'}`,
-        'content-length': body.length,
-        ...(gzip ? { 'content-encoding': 'gzip' } : {}),
-        ...headers,
-      },
-      ...tls,
-    })
-    outgoing.on('error', reject).on('response', (response) => {
-      const { statusCode = 0 } = response
-      response.resume().on('error', reject)
-      response.on('end', () => resolve(statusCode < 300 ? undefined : statusCode))
-    })
-    outgoing.end(body)
-    return await promise
+  async #try(body: Uint8Array): Promise<Refusal | undefined> {
+    const timeout = AbortSignal.timeout(this.#settings.timeoutMs)
+    try {
+      return await this.#sender.send(body, AbortSignal.any([this.#stop.signal, timeout]))
+    } catch (err) {
+      return { reason: describe(err), isTemporary: true }
+    }
   }
 }

@@ -3,6 +3,7 @@ import { trace } from '@opentelemetry/api'
 import { ApiTrace } from './api-trace.ts'
 import { OtlpExporter } from './exporter.ts'
 import { Recorder } from './recorder.ts'
+import type { OpenSender } from './sender.ts'
 import type { OtlpSettings } from './settings.ts'
 import type { Tracing, TracingOptions } from './tracing.ts'
 
@@ -14,12 +15,19 @@ export const provided = (options: TracingOptions): Tracing => ({
   [Symbol.asyncDispose]: () => Promise.resolve(),
 })
 
+/** Loaded when it is needed: a shim host has little memory. */
+async function senderFor({ transport }: OtlpSettings): Promise<OpenSender> {
+  if (transport === 'grpc') return (await import('./grpc-sender.ts')).grpcSender
+  return (await import('./http-sender.ts')).httpSender
+}
+
 /** Tracing by our own provider, which plugins that use the API get too. */
-export function exporting(read: OtlpSettings, options: TracingOptions): Tracing {
+export async function exporting(read: OtlpSettings, options: TracingOptions): Promise<Tracing> {
   const pid = String(process.pid)
   const own = { 'service.version': options.version, 'process.pid': pid }
   const settings = { ...read, resource: { ...own, ...read.resource } }
-  const exporter = new OtlpExporter(settings, options.complain)
+  const open = await senderFor(settings)
+  const exporter = new OtlpExporter(settings, open(settings), options.complain)
   const recorder = new Recorder(settings.sampler, (span) => exporter.add(span))
   const registered = trace.setGlobalTracerProvider(recorder)
   return {

@@ -34,6 +34,8 @@ test('headers, attributes and the name of the service are read', () => {
 test('protocols, samplers and their arguments are read', () => {
   const read = (env: Record<string, string>) => readOtlpSettings({ ...endpoint, ...env }, 'x')
   assert.equal(read({})?.encoding, 'protobuf')
+  const grpc = read({ OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })
+  assert.deepEqual([grpc?.transport, grpc?.url.href], ['grpc', 'http://collector:4318/'])
   assert.equal(read({ OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' })?.encoding, 'json')
   assert.deepEqual(read({})?.sampler, { ratio: 1, byParent: true })
   const ratio = { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.25' }
@@ -43,7 +45,7 @@ test('protocols, samplers and their arguments are read', () => {
 test('what cannot be followed is refused with its value', () => {
   const refused = [
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' }, /endpoint "collector:4318\/v1\/traces"/],
-    [{ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }, /OpenTelemetry protocol "grpc"/],
+    [{ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'odd' }, /OpenTelemetry protocol "odd"/],
     [{ ...endpoint, OTEL_TRACES_SAMPLER: 'odd' }, /sampler "odd"/],
     [{ ...endpoint, OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '2' }, /0 to 1/],
   ] as const

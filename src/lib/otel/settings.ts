@@ -6,7 +6,9 @@ import { invalidArgument } from '#lib/errors/errors.ts'
 export interface OtlpSettings {
   /** Where spans are sent to, complete. */
   readonly url: URL
+  readonly transport: 'http' | 'grpc'
   readonly encoding: 'protobuf' | 'json'
+  /** Of what is sent over HTTP. */
   readonly gzip: boolean
   readonly headers: Readonly<Record<string, string>>
   readonly timeoutMs: number
@@ -38,14 +40,16 @@ type Environment = Readonly<Record<string, string | undefined>>
  * @throws `invalid_argument` for a value that cannot be done.
  */
 export function readOtlpSettings(env: Environment, service: string): OtlpSettings | undefined {
-  const url = endpointOf(env)
-  if (!url || /^true$/i.test(env['OTEL_SDK_DISABLED'] ?? '')) return undefined
-  if (!['', 'otlp'].includes(env['OTEL_TRACES_EXPORTER'] ?? '')) return undefined
   const get = (name: string): string =>
     env[`OTEL_EXPORTER_OTLP_TRACES_${name}`] || env[`OTEL_EXPORTER_OTLP_${name}`] || ''
+  const protocol = get('PROTOCOL') || 'http/protobuf'
+  const url = endpointOf(env, protocol)
+  if (!url || /^true$/i.test(env['OTEL_SDK_DISABLED'] ?? '')) return undefined
+  if (!['', 'otlp'].includes(env['OTEL_TRACES_EXPORTER'] ?? '')) return undefined
   return {
     url,
-    encoding: encodingOf(get('PROTOCOL')),
+    transport: protocol === 'grpc' ? 'grpc' : 'http',
+    encoding: encodingOf(protocol),
     gzip: get('COMPRESSION') === 'gzip',
     headers: parsePairs(get('HEADERS')),
     timeoutMs: numberOf(get('TIMEOUT'), 10_000),
@@ -60,10 +64,12 @@ export function readOtlpSettings(env: Environment, service: string): OtlpSetting
   }
 }
 
-function endpointOf(env: Environment): URL | undefined {
+function endpointOf(env: Environment, protocol: string): URL | undefined {
   const own = env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
   const all = env['OTEL_EXPORTER_OTLP_ENDPOINT']
-  const text = own || (all && `${all.replace(/\/$/, '')}/v1/traces`)
+  // Over gRPC the method says what is sent.
+  const below = protocol === 'grpc' ? '' : '/v1/traces'
+  const text = own || (all && `${all.replace(/\/$/, '')}${below}`)
   if (!text) return undefined
   const url = URL.parse(text)
   if (url && ['http:', 'https:'].includes(url.protocol)) return url
@@ -71,14 +77,15 @@ function endpointOf(env: Environment): URL | undefined {
 }
 
 function encodingOf(protocol: string): OtlpSettings['encoding'] {
-  switch (protocol || 'http/protobuf') {
+  switch (protocol) {
+    case 'grpc':
     case 'http/protobuf':
       return 'protobuf'
     case 'http/json':
       return 'json'
     default:
       throw invalidArgument(
-        `unsupported OpenTelemetry protocol "${protocol}": use http/protobuf or http/json`,
+        `unsupported OpenTelemetry protocol "${protocol}": use http/protobuf, http/json or grpc`,
       )
   }
 }

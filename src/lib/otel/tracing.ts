@@ -33,7 +33,7 @@ export async function openTracing(
   if (hasSdk()) return (await import('./provided.ts')).provided(options)
   const settings = readOtlpSettings(env, options.service)
   if (!settings) return undefined
-  return (await import('./provided.ts')).exporting(settings, options)
+  return await (await import('./provided.ts')).exporting(settings, options)
 }
 
 function hasSdk(): boolean {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { readlink, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { sideBySide } from './pair.ts'
+import { busyboxImage } from '#testing/image.ts'
+
+import { busybox, sideBySide } from './pair.ts'
 
 sideBySide('version and plugins', (pair) => {
   test('version answers with both versions', async () => {
@@ -22,12 +26,23 @@ sideBySide('version and plugins', (pair) => {
     assert.equal(await uuid(), first)
   })
 
+  test('install puts the programs of an image where the daemon looks for them', async () => {
+    await pair().import(busyboxImage())
+    await pair().same(['install', busybox])
+    const bin = join(pair().ours.dir, 'opt', 'bin')
+    assert.equal((await stat(join(bin, 'busybox'))).mode & 0o777, 0o755)
+    assert.equal(await readlink(join(bin, 'sh')), 'busybox')
+    await pair().same(['install', busybox])
+    await pair().same(['install', '--replace', busybox])
+  })
+
   test('plugins ls has the plugins that clients look for', async () => {
     const { code, stdout } = await pair().ctr('plugins', 'ls')
     assert.equal(code, 0)
     const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).join(' '))
     for (const row of [
       'io.containerd.content.v1 content - ok',
+      'io.containerd.internal.v1 opt - ok',
       'io.containerd.snapshotter.v1 overlayfs linux/amd64 ok',
       'io.containerd.metadata.v1 bolt - ok',
       'io.containerd.differ.v1 walking linux/amd64 ok',
