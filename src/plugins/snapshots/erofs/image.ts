@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chownSync, existsSync, statSync } from 'node:fs'
+import { chownSync, existsSync, lstatSync, statSync } from 'node:fs'
 import { link, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import type { Context } from '#core/context.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
+import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
 import { mountAll, unmountAll } from '#sys/mount.ts'
 
 import type { SnapshotFiles } from './files.ts'
@@ -62,6 +63,17 @@ export async function dropImage(files: SnapshotFiles, id: string): Promise<void>
   // The name that tells goes last.
   if (existsSync(unfinished)) await rm(files.layer(id), { force: true })
   await rm(unfinished, { force: true })
+}
+
+/**
+ * Sets or clears the mark on an image that nobody may change or remove it; it guards against accidents
+ * only. That of a cache is not ours, and is left alone.
+ *
+ * @throws {SystemError} where the file system has no such marks.
+ */
+export function markImmutable(image: string, on: boolean): void {
+  if (lstatSync(image, { throwIfNoEntry: false })?.isSymbolicLink()) return
+  setInodeFlag(image, InodeFlag.immutable, on)
 }
 
 async function convert(ctx: Context, files: SnapshotFiles, id: string): Promise<void> {
