@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 
 import type { Any } from '#core/any/any.ts'
-import { type Context, withNamespace } from '#core/context.ts'
+import { type Context, forCleanup, withNamespace } from '#core/context.ts'
 import type { Activation, LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
@@ -43,7 +43,7 @@ export async function activateRootfs(
 export async function deactivateRootfs(ctx: Context, bundle: Bundle): Promise<void> {
   const { id, namespace, mounts } = bundle
   try {
-    await mounts?.deactivate(withNamespace(ctx, namespace), id)
+    await mounts?.deactivate(forCleanup(withNamespace(ctx, namespace)), id)
   } catch (err) {
     if (hasCode(err, 'not_found')) return
     ctx.log.error('failed to deactivate mounts', { id, error: describe(err) })
