@@ -10,6 +10,9 @@ import { describe, hasCode } from '#lib/errors/errors.ts'
 import type { Bundle } from './bundle.ts'
 import type { ShimProgram } from './shim-program.ts'
 
+/** What a shim's program tells. */
+type Program = Pick<ShimProgram, 'builtin' | 'info' | 'path'>
+
 /** The activation lives while the container does. */
 const backReference = 'containerd.io/gc.bref.container'
 /** In what a shim tells of itself: types of mounts that it makes itself, separated by commas. */
@@ -23,7 +26,7 @@ const allowMounts = 'containerd.io/runtime-allow-mounts'
  */
 export async function activateRootfs(
   ctx: Context,
-  { bundle, program }: { readonly bundle: Bundle; readonly program: ShimProgram },
+  { bundle, program }: { readonly bundle: Bundle; readonly program: Program },
   rootfs: readonly Mount[],
   options: Any | undefined,
 ): Promise<readonly Mount[]> {
@@ -68,7 +71,7 @@ async function activate(
 
 async function allowedMounts(
   ctx: Context,
-  program: ShimProgram,
+  program: Program,
   options: Any | undefined,
 ): Promise<readonly string[]> {
   // Our own makes none, and asking it takes as long as starting it.
