@@ -14,7 +14,11 @@ import type { Context } from '#core/context.ts'
 import type { ActiveMount, MountHandler } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { isErrno } from '#sys/errno.ts'
+import { whenDetached } from '#sys/loop-users.ts'
 import { attachLoop, setAutoclear } from '#sys/loop.ts'
+
+/** How long a file that is another device is waited for, in ms. */
+const busyMs = 2500
 
 /**
  * Makes a file a block device, for later mounts. What is at the place is a link to the device, and
@@ -23,9 +27,11 @@ import { attachLoop, setAutoclear } from '#sys/loop.ts'
  * Source: upstream `core/mount/loopback_handler_linux.go`.
  */
 export class LoopHandler implements MountHandler {
-  async mount(_: Context, mount: Mount, point: string): Promise<ActiveMount> {
+  async mount(ctx: Context, mount: Mount, point: string): Promise<ActiveMount> {
     await writeFile(sourceFile(point), realpathSync(mount.source), { mode: 0o600 })
-    using device = attachLoop(mount.source, { readOnly: mount.options.includes('ro') })
+    const readOnly = mount.options.includes('ro')
+    if (!readOnly) await whenDetached(mount.source, { signal: ctx.signal, ms: busyMs })
+    using device = attachLoop(mount.source, { readOnly })
     symlinkSync(device.path, point)
     // Only now: a device that stays must be found.
     setAutoclear(device.fd, false)

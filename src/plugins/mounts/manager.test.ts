@@ -25,7 +25,7 @@ mountManagerSuite('bolt', newContext, async (ctx, { dir, targets, handler }) => 
     roots: [dir],
     busyMs: 200,
   })
-  await manager.recover(ctx)
+  await manager.collector.recover(ctx)
   return manager
 })
 
@@ -55,7 +55,7 @@ async function given(t: TestContext): Promise<Given> {
       roots: [targets, dir],
       busyMs: 200,
     })
-    await manager.recover(ctx)
+    await manager.collector.recover(ctx)
     return manager
   }
   const held = made.move()

@@ -1,5 +1,4 @@
 import { type Context, forCleanup, namespaceOf } from '#core/context.ts'
-import type { CollectibleResource, ResourceCollection } from '#core/gc/gc.ts'
 import { type Labels, validateLabels } from '#core/labels/labels.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { maskLabels } from '#core/metadata/masks.ts'
@@ -12,12 +11,12 @@ import type {
 import type { Mount } from '#core/mount/mount.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import type { Database } from '#lib/bolt/database.ts'
-import { describe, hasCode, invalidArgument, unimplemented } from '#lib/errors/errors.ts'
+import { invalidArgument, unimplemented } from '#lib/errors/errors.ts'
 import { parseFilters } from '#lib/filters/filters.ts'
 
 import { adaptActivation } from './adapt.ts'
 import { MountDirs } from './mount-dirs.ts'
-import { brokenRecords } from './broken.ts'
+import { MountCollector } from './collector.ts'
 import { bindOf, perform, type Performed, type Tools } from './perform.ts'
 import { type Plan, planMounts } from './plan.ts'
 import {
@@ -25,6 +24,7 @@ import {
   createRecord,
   deleteRecord,
   findRecord,
+  idOf,
   type Key,
   listRecords,
   readRecord,
@@ -42,15 +42,14 @@ export interface ManagerOptions extends Tools {
 }
 
 /** Activations in a database, and mounts in directories that a killed daemon's successor can clear. */
-export class BoltMountManager implements LocalMountManager, CollectibleResource {
-  readonly type = 'mount'
+export class BoltMountManager implements LocalMountManager {
   readonly #db: Database
   readonly #options: ManagerOptions
   /** By namespace and name: what is being activated or deactivated. */
   readonly #busy = new KeyedMutex()
   readonly #dirs: MountDirs
-  /** For each collection that runs: what was made or relabelled meanwhile. */
-  readonly #collections = new Set<Set<string>>()
+  /** Removes what nobody needs. */
+  readonly collector: MountCollector
   readonly #registered = new DisposableStack()
 
   /** @param db is owned by the manager from then on. */
@@ -58,6 +57,14 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
     this.#db = db
     this.#options = options
     this.#dirs = new MountDirs(options)
+    this.collector = new MountCollector({
+      handlers: options.handlers,
+      dirs: this.#dirs,
+      list: () => db.view((tx) => [...listRecords(tx)]),
+      remove: async (ctx, key, stillUnwanted) => {
+        await this.#remove(ctx, key, { patient: false, stillUnwanted })
+      },
+    })
   }
 
   handles(mounts: readonly Mount[], options: ActivateOptions = {}): boolean {
@@ -77,7 +84,7 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
     const plan = this.#plan(mounts, options)
     if (!plan) throw unimplemented('none of the mounts needs the mount manager')
     using _alone = await this.#busy.lock(idOf(key), ctx)
-    this.#touch(key)
+    this.collector.touch(key)
     await this.#removeHalf(ctx, key)
     const id = await this.#db.update(
       (tx) => createRecord(tx, key, { labels, lease: ctx.lease }),
@@ -93,7 +100,7 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
   }
 
   async deactivate(ctx: Context, name: string): Promise<void> {
-    await this.#remove(ctx, { ns: namespaceOf(ctx), name }, true)
+    await this.#remove(ctx, { ns: namespaceOf(ctx), name }, { patient: true })
   }
 
   async info(ctx: Context, name: string): Promise<Activation> {
@@ -108,7 +115,7 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
     paths: readonly string[],
   ): Promise<Activation> {
     const key = { ns: namespaceOf(ctx), name }
-    this.#touch(key)
+    this.collector.touch(key)
     const what = `mount ${JSON.stringify(name)}`
     const change = (current: Labels): Labels => {
       const changed = maskLabels(paths, current, labels, what)
@@ -140,60 +147,14 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
     }
   }
 
-  /**
-   * Removes what a daemon that was killed, or a reboot, has left: activations that are not whole or
-   * whose mounts are gone, and mounts of no activation. What cannot be removed now is logged and left to
-   * the next collection.
-   */
-  async recover(ctx: Context): Promise<void> {
-    const { handlers } = this.#options
-    const broken = brokenRecords(
-      this.#db.view((tx) => [...listRecords(tx)]),
-      handlers,
-    )
-    for (const record of broken) {
-      await this.#discard(ctx, record)
-    }
-    await this.#sweep(ctx)
-  }
-
   /** Has activations collected that nothing in `metadata` keeps, for as long as the manager is open. */
   register(metadata: Pick<Metadata, 'registerCollectible'>): void {
-    this.#registered.use(metadata.registerCollectible(this))
-  }
-
-  async startCollection(ctx: Context): Promise<ResourceCollection> {
-    const touched = new Set<string>()
-    this.#collections.add(touched)
-    const all = await Promise.try(() => this.#db.view((tx) => [...listRecords(tx)]))
-    return {
-      objects: all.map(({ ns, name, lease, labels }) => ({
-        namespace: ns,
-        key: name,
-        lease: lease || undefined,
-        labels,
-      })),
-      remove: async (garbage) => {
-        for (const { namespace, key } of garbage) {
-          const found = { ns: namespace, name: key }
-          if (!touched.has(idOf(found))) await this.#discard(ctx, found)
-        }
-        await this.#sweep(ctx)
-      },
-      [Symbol.asyncDispose]: async () => {
-        await Promise.resolve(this.#collections.delete(touched))
-      },
-    }
+    this.#registered.use(metadata.registerCollectible(this.collector))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#registered.dispose()
     await this.#db[Symbol.asyncDispose]()
-  }
-
-  /** Collections that run have looked at it before, or not at all. */
-  #touch(key: Key): void {
-    for (const touched of this.#collections) touched.add(idOf(key))
   }
 
   /** @throws `invalid_argument` for more mounts than can be written down. */
@@ -226,31 +187,16 @@ export class BoltMountManager implements LocalMountManager, CollectibleResource 
     await this.#db.update((tx) => deleteRecord(tx, key), ctx)
   }
 
-  /** Removes an activation that nobody needs; one that cannot be is left. */
-  async #discard(ctx: Context, key: Key): Promise<void> {
-    try {
-      await this.#remove(ctx, key, false)
-    } catch (err) {
-      if (hasCode(err, 'not_found')) return
-      ctx.signal.throwIfAborted()
-      const { ns: namespace, name } = key
-      ctx.log.warn('cannot clean up mounts', { namespace, name, error: describe(err) })
-    }
-  }
-
-  /** Removes directories that have no record. */
-  async #sweep(ctx: Context): Promise<void> {
-    // Listed first: whatever is listed and gets a record meanwhile has it by the time records are looked at.
-    const names = await this.#dirs.list()
-    const used = this.#db.view((tx) => new Set(Array.from(listRecords(tx), ({ id }) => id)))
-    await this.#dirs.discard(
-      ctx,
-      names.filter((name) => !used.has(name)),
-    )
-  }
-
-  async #remove(ctx: Context, key: Key, patient: boolean): Promise<void> {
+  async #remove(
+    ctx: Context,
+    key: Key,
+    {
+      patient,
+      stillUnwanted,
+    }: { readonly patient: boolean; readonly stillUnwanted?: () => boolean },
+  ): Promise<void> {
     using _alone = await this.#busy.lock(idOf(key), ctx)
+    if (stillUnwanted?.() === false) return
     const { id } = this.#db.view((tx) => readRecord(tx, key))
     // The record goes last: it keeps a file system that is still in use from being mounted again.
     await this.#dirs.clear(ctx, id, { patient })
@@ -264,5 +210,3 @@ const shown = ({ name, active, system, labels }: StoredActivation): Activation =
   system,
   labels,
 })
-
-const idOf = ({ ns, name }: Key): string => `${ns}/${name}`

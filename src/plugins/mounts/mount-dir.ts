@@ -8,6 +8,7 @@ import type { ActiveMount } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { failedPrecondition } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
+import { whenDetached } from '#sys/loop-users.ts'
 import { mountAll, unmountAll } from '#sys/mount.ts'
 
 import type { Handlers } from './plan.ts'
@@ -32,11 +33,22 @@ export function pointNames(count: number): readonly string[] {
   return Array.from({ length: count }, (_, at) => String(count - at).padStart(width, '0'))
 }
 
+export interface MakeOptions {
+  readonly handlers: Handlers
+  /** The mounts that came earlier in the list. */
+  readonly before: readonly ActiveMount[]
+  /** How long a file that is in use is waited for, in ms. */
+  readonly busyMs: number
+}
+
+const writesToFile = ({ options }: Mount): boolean =>
+  options.includes('loop') && !options.includes('ro')
+
 /** Makes a mount in `dir`. @throws what its handler or the kernel says. */
 export async function makeMount(
   ctx: Context,
   spec: { readonly mount: Mount; readonly dir: string; readonly name: string },
-  { handlers, before }: { readonly handlers: Handlers; readonly before: readonly ActiveMount[] },
+  { handlers, before, busyMs }: MakeOptions,
 ): Promise<ActiveMount> {
   const { mount, dir, name } = spec
   const point = join(dir, name)
@@ -45,6 +57,7 @@ export async function makeMount(
     const handler = handlers.get(mount.type)
     if (handler) return await handler.mount(ctx, mount, point, before)
     await mkdir(point, { mode: 0o700 })
+    if (writesToFile(mount)) await whenDetached(mount.source, { signal: ctx.signal, ms: busyMs })
     mountAll([mount], point)
     return { ...mount, mountedAt: new Date(), mountPoint: point }
   } catch (err) {

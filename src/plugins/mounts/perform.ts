@@ -31,7 +31,7 @@ export async function perform(
   dir: string,
   tools: Tools,
 ): Promise<Performed> {
-  const { handlers, roots } = tools
+  const { handlers, roots, busyMs } = tools
   await mkdir(dir, { mode: 0o700 })
   const before: ActiveMount[] = []
   try {
@@ -40,7 +40,7 @@ export async function perform(
       ctx.signal.throwIfAborted()
       const ready = await transform(ctx, mount, { roots, before })
       const spec = { mount: ready, dir, name: names[at] ?? '' }
-      before.push(await makeMount(ctx, spec, { handlers, before }))
+      before.push(await makeMount(ctx, spec, { handlers, before, busyMs }))
     }
     const [next, ...others] = plan.system
     const first = next ? [await transform(ctx, next, { roots, before })] : []

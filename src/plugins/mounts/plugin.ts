@@ -32,7 +32,7 @@ export const mountManagerPlugin = definePlugin({
     const handlers = new Map<string, MountHandler>([['loop', new LoopHandler()], ...deps.handlers])
     const roots = [targets, daemon.root]
     const manager = scope.use(new BoltMountManager(db, { targets, handlers, roots, busyMs }))
-    await manager.recover(ctx)
+    await manager.collector.recover(ctx)
     manager.register(deps.metadata)
     scope.move()
     return manager

@@ -47,7 +47,7 @@ const asRoot = (title: string, body: Body, handlers = mountHandlers): void =>
       busyMs: 200,
     })
     await body({ ctx: newContext(t), dir, targets, manager })
-    await manager.recover(newContext(t))
+    await manager.collector.recover(newContext(t))
     for (const { name } of await manager.list(newContext(t))) {
       await manager.deactivate(newContext(t), name)
     }
@@ -167,7 +167,7 @@ void suite('mounts of files', () => {
         fs.writeFileSync(join(left, '1-type'), 'loop')
         fs.writeFileSync(join(left, '1-source'), join(dir, 'ours'))
         fs.symlinkSync(device, join(left, '1'))
-        await manager.recover(ctx)
+        await manager.collector.recover(ctx)
         assert.deepEqual(fs.readdirSync(targets), [])
         assert.deepEqual(loops(dir), [[device, file]])
         const autoclear = fs.readFileSync(`/sys/block/${basename(device)}/loop/autoclear`, 'utf8')
@@ -189,7 +189,7 @@ void suite('mounts of files', () => {
       fs.symlinkSync(attachAndClose(file).path, join(left, '2'))
       fs.writeFileSync(join(left, '1-type'), 'bind')
       mountAll([{ type: 'bind', source: dir, options: ['rbind'] }], join(left, '1'))
-      await manager.recover(ctx)
+      await manager.collector.recover(ctx)
     },
   )
 })

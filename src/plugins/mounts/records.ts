@@ -40,6 +40,9 @@ export interface Key {
   readonly name: string
 }
 
+/** A key as one text. */
+export const idOf = ({ ns, name }: Key): string => `${ns}/${name}`
+
 /** An activation as it is stored. */
 export interface StoredActivation extends Activation, Key {
   /** In decimal, the name of its directory. */

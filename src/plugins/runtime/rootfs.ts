@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 
 import type { Any } from '#core/any/any.ts'
-import { type Context, withNamespace } from '#core/context.ts'
+import { type Context, forCleanup, withNamespace } from '#core/context.ts'
 import type { Activation, LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
@@ -9,6 +9,9 @@ import { describe, hasCode } from '#lib/errors/errors.ts'
 
 import type { Bundle } from './bundle.ts'
 import type { ShimProgram } from './shim-program.ts'
+
+/** What a shim's program tells. */
+type Program = Pick<ShimProgram, 'builtin' | 'info' | 'path'>
 
 /** The activation lives while the container does. */
 const backReference = 'containerd.io/gc.bref.container'
@@ -23,7 +26,7 @@ const allowMounts = 'containerd.io/runtime-allow-mounts'
  */
 export async function activateRootfs(
   ctx: Context,
-  { bundle, program }: { readonly bundle: Bundle; readonly program: ShimProgram },
+  { bundle, program }: { readonly bundle: Bundle; readonly program: Program },
   rootfs: readonly Mount[],
   options: Any | undefined,
 ): Promise<readonly Mount[]> {
@@ -43,7 +46,7 @@ export async function activateRootfs(
 export async function deactivateRootfs(ctx: Context, bundle: Bundle): Promise<void> {
   const { id, namespace, mounts } = bundle
   try {
-    await mounts?.deactivate(withNamespace(ctx, namespace), id)
+    await mounts?.deactivate(forCleanup(withNamespace(ctx, namespace)), id)
   } catch (err) {
     if (hasCode(err, 'not_found')) return
     ctx.log.error('failed to deactivate mounts', { id, error: describe(err) })
@@ -68,7 +71,7 @@ async function activate(
 
 async function allowedMounts(
   ctx: Context,
-  program: ShimProgram,
+  program: Program,
   options: Any | undefined,
 ): Promise<readonly string[]> {
   // Our own makes none, and asking it takes as long as starting it.

@@ -17,7 +17,7 @@ mountManagerSuite('remote', newContext, async (ctx, { dir, targets, handler }) =
     roots: [dir],
     busyMs: 200,
   })
-  await manager.recover(ctx)
+  await manager.collector.recover(ctx)
   return await remote(ctx, manager)
 })
 

@@ -1,5 +1,5 @@
-import { existsSync, lstatSync } from 'node:fs'
-import { chmod, copyFile, lchown, mkdir, stat, symlink, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
@@ -14,22 +14,13 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { alreadyExists, describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { tryLock } from '#sys/flock.ts'
-import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
 import { unmountRecursive } from '#sys/mount.ts'
 
-import { cachedImage } from './cache.ts'
-import {
-  layerFile,
-  marker,
-  SnapshotFiles,
-  upperDir,
-  verityFile,
-  type VerityMode,
-  workDir,
-} from './files.ts'
+import { SnapshotFiles, type VerityMode } from './files.ts'
 import { requireVerity } from './fs-verity.ts'
-import { dropImage, dropSources, makeImage } from './image.ts'
+import { dropImage, dropSources, makeImage, markImmutable } from './image.ts'
 import { snapshotMounts } from './mounts.ts'
+import { fillDirectory } from './new-snapshot.ts'
 
 /** How a snapshotter behaves. */
 export interface ErofsOptions {
@@ -197,8 +188,7 @@ export class ErofsSnapshotter implements Snapshotter {
     const { id, parentId } = reserved
     const owner = mapped ?? (await this.#rootOwner(parentId))
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
-      await this.#fill(path, options.kind, owner)
-      await this.#useCached(path, options)
+      await fillDirectory(path, options, { ...this.#options, owner })
     })
     const snapshot = await this.#store.create(ctx, options, reserved)
     dir.keep()
@@ -207,28 +197,6 @@ export class ErofsSnapshotter implements Snapshotter {
 
   async #rootOwner(parentId: string | undefined): Promise<Owner | undefined> {
     return parentId === undefined ? undefined : await stat(this.#files.upper(parentId))
-  }
-
-  /** Makes what belongs into the directory of a new snapshot. */
-  async #fill(path: string, kind: CreateOptions['kind'], owner: Owner | undefined): Promise<void> {
-    await makeDir(path, 0o700)
-    await makeDir(upperDir(path), 0o755)
-    if (kind === 'active') {
-      if (this.#options.writableBytes === 0) await makeDir(workDir(path), 0o711)
-      await writeFile(marker(path), '', { mode: 0o644 })
-    }
-    if (owner) await lchown(upperDir(path), owner.uid, owner.gid)
-  }
-
-  /** Uses the image of a layer that is there already. One with a parent would hide it. */
-  async #useCached(path: string, { kind, parent, labels = {} }: CreateOptions): Promise<void> {
-    const { caches = [], verity } = this.#options
-    const found = kind === 'active' && parent === '' ? cachedImage(caches, labels) : undefined
-    if (found === undefined) return
-    await symlink(found, layerFile(path))
-    const sidecar = verityFile(found)
-    if (verity !== 'off' && existsSync(sidecar))
-      await copyFile(sidecar, verityFile(layerFile(path)))
   }
 
   /** Before an image is made, which may take long and must not touch one that is in use. */
@@ -264,16 +232,12 @@ export class ErofsSnapshotter implements Snapshotter {
     })
   }
 
-  /** Sets or clears the mark on an image that nobody may change it. It guards against accidents only. */
   #protect(ctx: Context, id: string, on: boolean): void {
     if (on && !this.#options.immutable) return
-    const path = this.#files.layer(id)
-    // An image of a cache is not ours.
-    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return
     try {
-      setInodeFlag(path, InodeFlag.immutable, on)
+      markImmutable(this.#files.layer(id), on)
     } catch (err) {
-      if (on) ctx.log.warn('failed to set IMMUTABLE_FL', { path, error: describe(err) })
+      if (on) ctx.log.warn('failed to set IMMUTABLE_FL', { id, error: describe(err) })
     }
   }
 
@@ -287,10 +251,4 @@ export class ErofsSnapshotter implements Snapshotter {
       }
     }
   }
-}
-
-/** Makes a directory with exactly this mode, whatever the umask. */
-async function makeDir(path: string, mode: number): Promise<void> {
-  await mkdir(path)
-  await chmod(path, mode)
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chownSync, existsSync, statSync } from 'node:fs'
+import { chownSync, existsSync, lstatSync, statSync } from 'node:fs'
 import { link, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,10 +7,15 @@ import { promisify } from 'node:util'
 import type { Context } from '#core/context.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
 import { removeTree } from '#lib/fs/remove-tree.ts'
+import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
+import { whenDetached } from '#sys/loop-users.ts'
 import { mountAll, unmountAll } from '#sys/mount.ts'
 
 import type { SnapshotFiles } from './files.ts'
 import { enableVerityOf } from './fs-verity.ts'
+
+/** How long a file that is still mounted is waited for, in ms. */
+const busyMs = 2500
 
 /**
  * Makes the image of an active snapshot, unless a differ has: `layer.erofs`, durable, while its other
@@ -18,7 +23,7 @@ import { enableVerityOf } from './fs-verity.ts'
  * again: what it is of may have changed.
  *
  * @param guarded whether the kernel is to refuse blocks of it that are not what they were.
- * @throws what mkfs.erofs says.
+ * @throws what mkfs.erofs says; `failed_precondition` while the file of what was written is mounted.
  */
 export async function makeImage(
   ctx: Context,
@@ -64,11 +69,24 @@ export async function dropImage(files: SnapshotFiles, id: string): Promise<void>
   await rm(unfinished, { force: true })
 }
 
+/**
+ * Sets or clears the mark on an image that nobody may change or remove it; it guards against accidents
+ * only. That of a cache is not ours, and is left alone.
+ *
+ * @throws {SystemError} where the file system has no such marks.
+ */
+export function markImmutable(image: string, on: boolean): void {
+  if (lstatSync(image, { throwIfNoEntry: false })?.isSymbolicLink()) return
+  setInodeFlag(image, InodeFlag.immutable, on)
+}
+
 async function convert(ctx: Context, files: SnapshotFiles, id: string): Promise<void> {
   const [written, place] = [files.writable(id), files.upper(id)]
   // A killed daemon's mount here is undone when the next one opens the snapshotter.
   using mounted = new DisposableStack()
   if (existsSync(written)) {
+    // Whoever has just unmounted it may still be flushing it.
+    await whenDetached(written, { signal: ctx.signal, ms: busyMs })
     mounted.defer(() => unmountAll(place))
     mountAll([{ type: 'ext4', source: written, options: ['ro', 'loop', 'noload'] }], place)
   }

@@ -9,6 +9,7 @@ import type { Context } from '#core/context.ts'
 import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
 import { newContext } from '#testing/context.ts'
 import { layer, mounted, read, write } from '#testing/layers.ts'
+import { holdMounts } from '#testing/mounts.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
 import { type ErofsOptions, ErofsSnapshotter } from './erofs.ts'
@@ -182,6 +183,24 @@ void suite('erofs snapshots on disk', { skip }, () => {
       for (const [at, wrong] of ['-1', '1GiB', '0'].entries()) {
         assert.equal(await sizeOf(String(at + 3), wrong), String(8 << 20))
       }
+    },
+    { writableBytes: 8 << 20 },
+  )
+
+  check(
+    'a file of what is written is mounted once, and not committed meanwhile',
+    async ({ ctx, sn }) => {
+      const mounts = await sn.prepare(ctx, 'a', '')
+      {
+        await using held = await holdMounts(mounts)
+        write(held.system[0]?.source ?? '', { a: '1' })
+        await rejectsWith('failed_precondition', holdMounts(mounts), /rwlayer\.img is in use, as/)
+        await rejectsWith('failed_precondition', sn.commit(ctx, 'one', 'a'), /is in use/)
+      }
+      await sn.commit(ctx, 'one', 'a')
+      await mounted(await sn.view(ctx, 'look', 'one'), (dir) =>
+        assert.deepEqual(read(dir), { a: '1' }),
+      )
     },
     { writableBytes: 8 << 20 },
   )

@@ -61,11 +61,15 @@ export const erofsPlugin = definePlugin({
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
     meta.exports['root'] = root
     const remapIds = supportsIdMapping()
-    meta.capabilities.push('only-remap-ids', ...(remapIds ? ['remap-ids'] : []), rebaseCapability)
+    const writableBytes = config.defaultSize === '' ? 0 : parseRamSize(config.defaultSize)
+    meta.capabilities.push('only-remap-ids', ...(remapIds ? ['remap-ids'] : []))
+    // Who unpacks a layer alone makes an overlay of its bind mount, to have deletions marked. What is
+    // written to a file has more mounts than that, and deletions would be lost. (So they are upstream.)
+    if (writableBytes === 0) meta.capabilities.push(rebaseCapability)
     return await ErofsSnapshotter.open(ctx, root, {
       overlayOptions: config.ovlMountOptions,
       immutable: config.setImmutable,
-      writableBytes: config.defaultSize === '' ? 0 : parseRamSize(config.defaultSize),
+      writableBytes,
       verity,
       remapIds,
       fsVerity: config.enableFsverity,

@@ -93,7 +93,7 @@ void suite('collected mounts', () => {
       for (const name of ['a', 'b', 'c']) await manager.activate(ctx, name, mounts)
       const garbage = ['a', 'b', 'c'].map((key) => ({ namespace: 'testing', key }))
       {
-        await using collection = await manager.startCollection(ctx)
+        await using collection = await manager.collector.startCollection(ctx)
         assert.deepEqual(
           Array.from(collection.objects, ({ key }) => key),
           ['a', 'b', 'c'],
@@ -106,7 +106,7 @@ void suite('collected mounts', () => {
         await manager.info(ctx, 'b')
         await rejectsWith('not_found', manager.info(ctx, 'c'))
       }
-      await using next = await manager.startCollection(ctx)
+      await using next = await manager.collector.startCollection(ctx)
       await next.remove(garbage)
       assert.deepEqual(await manager.list(ctx), [])
       assert.deepEqual(readdirSync(targets), [])
