@@ -19,9 +19,6 @@ import { collectSnapshots } from './snapshot-gc.ts'
 import { unlinkChild } from './snapshot-record.ts'
 import { quote } from './wrap.ts'
 
-/** How many records and references are looked at in one turn, which is about a millisecond. */
-const markSlice = 128
-
 /** How many records are deleted in one write, which others share. What a crash leaves is garbage all the same. */
 const sweepSlice = 64
 
@@ -104,9 +101,9 @@ export class Collector {
   }
 
   async #mark(marking: Marking, resources: ResourceCollections): Promise<readonly Node[]> {
-    using state = this.#options.records.pin()
-    await inSlices(marking.scan(state.root, resources.collectibles), markSlice)
-    return await inSlices(marking.garbage(), markSlice)
+    const { collectibles } = resources
+    await this.#options.records.read((tx) => marking.scan(tx, collectibles))
+    return await inSlices(marking.garbage())
   }
 
   async #sweep(

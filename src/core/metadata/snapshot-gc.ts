@@ -8,6 +8,7 @@ import { ignoringMissing } from './content-gc.ts'
 import { readText } from './fields.ts'
 import type { Records } from './records.ts'
 import { buckets, find, schemaVersion } from './schema.ts'
+import { gathered } from './slices.ts'
 
 /** Removes snapshots from a backend that no namespace has a record of, children first. */
 export async function collectSnapshots(
@@ -16,8 +17,8 @@ export async function collectSnapshots(
   backend: SnapshotBackend,
 ): Promise<void> {
   using claimed = backend.snapshots.watch()
-  const named = records.view((tx) => namedSnapshots(tx, backend.name))
-  const infos = await Array.fromAsync(backend.snapshotter.list(ctx))
+  const named = await records.read((tx) => namedSnapshots(tx, backend.name))
+  const infos = await gathered(backend.snapshotter.list(ctx))
   for (const { name } of childrenFirst(infos)) {
     if (named.has(name)) continue
     using _lock = await backend.snapshots.lock(name, ctx)
@@ -46,11 +47,14 @@ async function cleanup(ctx: Context, backend: SnapshotBackend): Promise<void> {
   }
 }
 
-function namedSnapshots(tx: ReadBucket, snapshotter: string): ReadonlySet<string> {
+function* namedSnapshots(
+  tx: ReadBucket,
+  snapshotter: string,
+): Generator<void, ReadonlySet<string>> {
   const named = new Set<string>()
   for (const [, ns] of buckets(find(tx, [schemaVersion]))) {
     for (const [, snapshot] of buckets(find(ns, ['snapshots', snapshotter]))) {
-      named.add(readText(snapshot, 'name'))
+      yield void named.add(readText(snapshot, 'name'))
     }
   }
   return named
