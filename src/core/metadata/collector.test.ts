@@ -171,15 +171,15 @@ void suite('collector', () => {
       async (root) => {
         await using database = await openDatabase(join(root, 'meta.db'))
         await database.update((tx) => {
-          const snapshots = make(tx, snapshotsOf('testing', 'native'))
+          const records = make(tx, snapshotsOf('testing', 'native'))
           const at = new Date()
           const record = { labels: {}, createdAt: at, updatedAt: at }
-          writeSnapshot(snapshots, { ...record, key: 'base', name: 'testing/1/base', parent: '' })
+          writeSnapshot(records, { ...record, key: 'base', name: 'testing/1/base', parent: '' })
           for (const key of ['child', 'collected']) {
             const name = `testing/2/${key}`
-            writeSnapshot(snapshots, { ...record, key, name, parent: 'base' })
+            writeSnapshot(records, { ...record, key, name, parent: 'base' })
           }
-          snapshots.deleteBucket('collected')
+          records.deleteBucket('collected')
         })
       },
     )

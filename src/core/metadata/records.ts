@@ -1,7 +1,7 @@
 import type { Context } from '#core/context.ts'
 import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
 
-import { inSlices } from './slices.ts'
+import { type Pauses, inSlices, sliceSize } from './slices.ts'
 import { type Trace, TracedBucket } from './traced-bucket.ts'
 
 /** What happened to the database: `deleted` says that something may have become garbage. */
@@ -40,9 +40,9 @@ export class Records {
   }
 
   /** Runs `steps` on the last durable state, in slices between which others run. */
-  async read<T>(steps: (tx: ReadBucket) => Iterator<void, T>): Promise<T> {
+  async read<T>(steps: (tx: ReadBucket) => Iterator<void, T>, pauses?: Pauses): Promise<T> {
     using state = this.#database.pin()
-    return await inSlices(steps(state.root))
+    return await inSlices(steps(state.root), sliceSize, pauses)
   }
 
   /** Runs `fn` in a write, and resolves when that is durable. */
