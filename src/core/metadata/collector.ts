@@ -97,9 +97,12 @@ export class Collector {
         written.clear()
         return nodes.filter((node) => !marking.isMarked(node) && removeRecord(tx, node))
       }
-      return await span(ctx, 'sweep', async (own) => {
+      const removed = await span(ctx, 'sweep', async (own) => {
         return await this.#sweep(own, garbage, (...args) => pauses.during(() => remove(...args)))
       })
+      // What was written meanwhile may have been kept for nothing.
+      if (removed.length < garbage.length) records.markDeleted()
+      return removed
     } catch (err) {
       records.markDeleted()
       throw err
