@@ -59,11 +59,13 @@ export async function startSubject(
     await ctrOf(shared.ctr, ['-a', daemon.address, '-n', namespace, ...args])
   await ctr('image', 'import', shared.smallImage.file)
   const image = shared.smallImage.name
-  const { quick, crun, bigImage } = shared
+  const { node, program, quick, crun, bigImage } = shared
   const owned = scope.move()
   return {
     contender,
     daemon,
+    node,
+    program,
     namespace,
     image,
     quick,

@@ -43,6 +43,9 @@ export interface Prepared extends AsyncDisposable {
 export interface Subject {
   readonly contender: Contender
   readonly daemon: TestDaemon
+  /** The Node and the `wharfd.mjs` of our daemons, for rows that start more of them. */
+  readonly node: string
+  readonly program: string
   /** The containerd namespace the row works in; no other daemon uses it. */
   readonly namespace: string
   /** The name of a small image that is there. */

@@ -1,13 +1,14 @@
 import { atOnce } from './at-once.ts'
 import { density } from './density.ts'
 import { exec } from './exec.ts'
+import { gcLatency } from './gc-latency.ts'
 import { importing } from './import.ts'
 import { memory } from './memory.ts'
 import type { Row } from './row.ts'
 import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
-import { gcLatency } from './gc-latency.ts'
 import { start } from './start.ts'
+import { startFull } from './start-full.ts'
 import { writes } from './writes.ts'
 
 /** All that is measured, in the order of the table. */
@@ -20,6 +21,7 @@ export const rows: readonly Row[] = [
   rpcRate,
   importing,
   start,
+  startFull,
   gcLatency,
   memory,
 ]

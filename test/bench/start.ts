@@ -28,7 +28,8 @@ export const start: Row = {
     }),
 }
 
-async function firstAnswer(address: string): Promise<void> {
+/** Resolves when a daemon answers at `address`. */
+export async function firstAnswer(address: string): Promise<void> {
   const signal = AbortSignal.timeout(deadlineMs)
   while (!(await answers(address, signal))) await sleep(pauseMs, undefined, { signal })
 }

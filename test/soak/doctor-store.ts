@@ -112,7 +112,7 @@ export class DoctorStore implements AsyncDisposable {
   }
 
   async snapshots(): Promise<readonly StoredSnapshot[]> {
-    return await this.read(join(this.overlay, 'metadata.db'), (tx) => listSnapshots(tx))
+    return await this.read(join(this.overlay, 'metadata.db'), (tx) => [...listSnapshots(tx)])
   }
 
   get metadata(): string {

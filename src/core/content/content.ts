@@ -39,6 +39,8 @@ export interface WriterOptions {
   readonly total?: number
   /** Digest of what will come; when it is already there, opening throws `already_exists`. */
   readonly expected?: string
+  /** What it will be: told to those who hear that it has come, and not kept. */
+  readonly mediaType?: string
 }
 
 export interface CommitOptions {

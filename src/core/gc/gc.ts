@@ -5,7 +5,10 @@ import type { Labels } from '#core/labels/labels.ts'
 export interface CollectionStats {
   /** Milliseconds the collection took, all in all. */
   readonly elapsedMs: number
-  /** Milliseconds of that spent marking and removing records, in which the database had less time for others. */
+  /**
+   * Milliseconds of that during which nothing else could run: marking and removing records, in many
+   * small parts.
+   */
   readonly pausedMs: number
   /** Records removed, by resource type. */
   readonly removed: Readonly<Record<string, number>>

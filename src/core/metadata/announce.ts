@@ -14,7 +14,12 @@ export interface Announcement {
  * one deletes.
  */
 export interface EventEncoder {
-  contentCreated(content: { readonly digest: string; readonly size: number }): Announcement
+  /** `mediaType` is what the writer said it would be; empty when it did not. */
+  contentCreated(content: {
+    readonly digest: string
+    readonly size: number
+    readonly mediaType: string
+  }): Announcement
   imageDeleted(image: { readonly name: string }): Announcement
   snapshotPrepared(snapshot: {
     readonly key: string

@@ -9,12 +9,16 @@ import { writeBlob } from '#core/content/write-blob.ts'
 import type { Context } from '#core/context.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { background } from '#lib/async/background.ts'
+import { openDatabase } from '#lib/bolt/open.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { internal } from '#lib/errors/errors.ts'
 import { openNative } from '#plugins/snapshots/native/native.ts'
 import { type TestMetadata, testMetadata, withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { overriding } from '#testing/overriding.ts'
+
+import { make, snapshotsOf } from './schema.ts'
+import { writeSnapshot } from './snapshot-record.ts'
 
 interface Given extends TestMetadata {
   readonly ctx: Context
@@ -27,6 +31,7 @@ async function withAll(
   t: TestContext,
   body: (given: Given) => Promise<void>,
   override: (backend: Snapshotter) => Partial<Snapshotter> = () => ({}),
+  before: (root: string) => Promise<void> = async () => await Promise.resolve(),
 ): Promise<void> {
   let backend: Snapshotter | undefined
   await withMetadata(
@@ -37,6 +42,7 @@ async function withAll(
       await body({ ...given, sn, backend })
     },
     async (ctx, root) => {
+      await before(root)
       backend = await openNative(ctx, join(root, 'native'))
       return { snapshotters: new Map([['native', overriding(backend, override(backend))]]) }
     },
@@ -151,6 +157,32 @@ void suite('collector', () => {
       assert.deepEqual(await snapshots(ctx, sn), ['base'])
       await sn.remove(ctx, 'base')
     })
+  })
+
+  void test('a parent can be removed whose children containerd collected', async (t) => {
+    await withAll(
+      t,
+      async ({ ctx, sn }) => {
+        await rejectsWith('failed_precondition', sn.remove(ctx, 'base'))
+        await sn.remove(ctx, 'child')
+        await sn.remove(ctx, 'base')
+      },
+      undefined,
+      async (root) => {
+        await using database = await openDatabase(join(root, 'meta.db'))
+        await database.update((tx) => {
+          const records = make(tx, snapshotsOf('testing', 'native'))
+          const at = new Date()
+          const record = { labels: {}, createdAt: at, updatedAt: at }
+          writeSnapshot(records, { ...record, key: 'base', name: 'testing/1/base', parent: '' })
+          for (const key of ['child', 'collected']) {
+            const name = `testing/2/${key}`
+            writeSnapshot(records, { ...record, key, name, parent: 'base' })
+          }
+          records.deleteBucket('collected')
+        })
+      },
+    )
   })
 
   void test('an image that has expired is collected and published', async (t) => {

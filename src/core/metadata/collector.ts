@@ -14,13 +14,10 @@ import { type Node, isRecordType, nodeAt, nodeId, recordPath, splitSnapshotKey }
 import { ResourceCollections } from './gc-resources.ts'
 import type { Records } from './records.ts'
 import { find } from './schema.ts'
-import { inSlices } from './slices.ts'
+import { Pauses, inSlices, sliceSize } from './slices.ts'
 import { collectSnapshots } from './snapshot-gc.ts'
 import { unlinkChild } from './snapshot-record.ts'
 import { quote } from './wrap.ts'
-
-/** How many records and references are looked at in one turn, which is about a millisecond. */
-const markSlice = 128
 
 /** How many records are deleted in one write, which others share. What a crash leaves is garbage all the same. */
 const sweepSlice = 64
@@ -64,8 +61,8 @@ export class Collector {
   async #collect(ctx: Context): Promise<CollectionStats> {
     const began = performance.now()
     await using resources = await ResourceCollections.start(ctx, this.#resources.values())
-    const removed = await this.#collectRecords(ctx, resources)
-    const pausedMs = performance.now() - began
+    const pauses = new Pauses()
+    const removed = await this.#collectRecords(ctx, resources, pauses)
     await span(ctx, 'collect backends', async (own) => {
       const garbage = removed.filter((node) => !hasRecord(node))
       await Promise.all([resources.remove(own, garbage), this.#collectBackends(own)])
@@ -73,13 +70,17 @@ export class Collector {
     const counts = Object.entries(Object.groupBy(removed, (node) => node.type))
     return {
       elapsedMs: performance.now() - began,
-      pausedMs,
+      pausedMs: pauses.total,
       removed: Object.fromEntries(counts.map(([type, nodes]) => [type, nodes?.length ?? 0])),
     }
   }
 
   /** Deletes every record that is not in use; answers what is gone, and which collectibles are to go. */
-  async #collectRecords(ctx: Context, resources: ResourceCollections): Promise<readonly Node[]> {
+  async #collectRecords(
+    ctx: Context,
+    resources: ResourceCollections,
+    pauses: Pauses,
+  ): Promise<readonly Node[]> {
     const { records } = this.#options
     const written = new Map<string, Node>()
     using _watch = await records.watch((path) => {
@@ -89,38 +90,43 @@ export class Collector {
     records.resetDeleted()
     try {
       const marking = new Marking(new Date(), resources.types)
-      const garbage = await span(ctx, 'mark', async () => await this.#mark(marking, resources))
-      return await span(ctx, 'sweep', async (own) => {
-        return await this.#sweep(own, garbage, (tx) => {
-          marking.look(tx, written.values())
-          written.clear()
-          return marking
-        })
+      const mark = async () => await this.#mark(marking, resources, pauses)
+      const garbage = await span(ctx, 'mark', mark)
+      const remove = (tx: Bucket, nodes: readonly Node[]): Node[] => {
+        marking.look(tx, written.values())
+        written.clear()
+        return nodes.filter((node) => !marking.isMarked(node) && removeRecord(tx, node))
+      }
+      const removed = await span(ctx, 'sweep', async (own) => {
+        return await this.#sweep(own, garbage, (...args) => pauses.during(() => remove(...args)))
       })
+      // What was written meanwhile may have been kept for nothing.
+      if (removed.length < garbage.length) records.markDeleted()
+      return removed
     } catch (err) {
       records.markDeleted()
       throw err
     }
   }
 
-  async #mark(marking: Marking, resources: ResourceCollections): Promise<readonly Node[]> {
-    using state = this.#options.records.pin()
-    await inSlices(marking.scan(state.root, resources.collectibles), markSlice)
-    return await inSlices(marking.garbage(), markSlice)
+  async #mark(
+    marking: Marking,
+    { collectibles }: ResourceCollections,
+    pauses: Pauses,
+  ): Promise<readonly Node[]> {
+    await this.#options.records.read((tx) => marking.scan(tx, collectibles), pauses)
+    return await inSlices(marking.garbage(), sliceSize, pauses)
   }
 
   async #sweep(
     ctx: Context,
     garbage: readonly Node[],
-    look: (tx: Bucket) => Marking,
+    remove: (tx: Bucket, nodes: readonly Node[]) => readonly Node[],
   ): Promise<readonly Node[]> {
     const { records } = this.#options
     const removed: Node[] = []
     for (const slice of slicesOf(garbage)) {
-      const gone = await records.sweep((tx) => {
-        const marking = look(tx)
-        return slice.filter((node) => !marking.isMarked(node) && removeRecord(tx, node))
-      })
+      const gone = await records.sweep((tx) => remove(tx, slice))
       for (const node of gone) this.#note(ctx, node)
       removed.push(...gone)
     }

@@ -7,6 +7,7 @@ import { readText } from './fields.ts'
 import { ingestLock } from './ingest.ts'
 import type { Records } from './records.ts'
 import { buckets, find, schemaVersion } from './schema.ts'
+import { nextTurn, sliceSize } from './slices.ts'
 
 interface Named {
   readonly blobs: Set<string>
@@ -21,8 +22,10 @@ export async function collectContent(
 ): Promise<void> {
   using blobs = backend.blobs.watch()
   using ingests = backend.ingests.watch()
-  const named = records.view(namedContent)
+  const named = await records.read(namedContent)
+  let seen = 0
   for await (const { digest } of backend.store.list(ctx)) {
+    if (++seen % sliceSize === 0) await nextTurn()
     if (named.blobs.has(digest)) continue
     using _lock = await backend.blobs.lock(digest, ctx)
     if (blobs.names.has(digest)) continue
@@ -38,14 +41,16 @@ export async function collectContent(
   }
 }
 
-function namedContent(tx: ReadBucket): Named {
+function* namedContent(tx: ReadBucket): Generator<void, Named> {
   const named: Named = { blobs: new Set(), ingests: new Set() }
   for (const [, ns] of buckets(find(tx, [schemaVersion]))) {
-    for (const [digest] of buckets(find(ns, ['content', 'blob']))) named.blobs.add(digest)
+    for (const [digest] of buckets(find(ns, ['content', 'blob']))) {
+      yield void named.blobs.add(digest)
+    }
     for (const [, ingest] of buckets(find(ns, ['content', 'ingests']))) {
       named.ingests.add(readText(ingest, 'ref'))
       // The namespace it was shared from may have dropped it since.
-      named.blobs.add(readText(ingest, 'expected'))
+      yield void named.blobs.add(readText(ingest, 'expected'))
     }
   }
   return named

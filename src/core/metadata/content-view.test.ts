@@ -31,7 +31,11 @@ void suite('content of namespaces', () => {
       const { content } = metadata
       await writeBlob(ctx, content, [hello], { ref: 'up', digest })
       const other = { ...ctx, namespace: 'other' }
-      await using writer = await content.writer(other, { ref: 'up', expected: digest })
+      await using writer = await content.writer(other, {
+        ref: 'up',
+        expected: digest,
+        mediaType: 'text/plain',
+      })
       assert.equal(writer.status().offset, hello.length)
       assert.equal(writer.digest(), digest)
       assert.deepEqual(await backend.listStatuses(ctx), [])
@@ -45,11 +49,12 @@ void suite('content of namespaces', () => {
       assert.deepEqual(
         events.map(({ namespace, topic, event }) => {
           assert.equal(event.typeUrl, 'containerd.events.ContentCreate')
-          return [namespace, topic, fromBinary(ContentCreateSchema, event.value).size]
+          const { size, mediaType } = fromBinary(ContentCreateSchema, event.value)
+          return [namespace, topic, size, mediaType]
         }),
         [
-          ['testing', '/content/create', 12n],
-          ['other', '/content/create', 12n],
+          ['testing', '/content/create', 12n, ''],
+          ['other', '/content/create', 12n, 'text/plain'],
         ],
       )
     })

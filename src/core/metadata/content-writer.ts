@@ -61,7 +61,7 @@ export class NamespacedWriter implements Writer {
   }
 
   async commit(ctx: Context, options: CommitOptions): Promise<void> {
-    const { ns, name, backend, announcer } = this.#options
+    const { ns, name, mediaType, backend, announcer } = this.#options
     const inside = withNamespace(ctx, ns)
     checkLabels('info.Labels', options.labels ?? {})
     using _ref = await backend.ingests.lock(ingestLock(name), ctx)
@@ -72,7 +72,7 @@ export class NamespacedWriter implements Writer {
     const isNew = await this.#settle(inside, { digest, size, labels: options.labels ?? {} })
     backend.blobs.claim(digest)
     if (!isNew) throw alreadyExists(`content ${digest}`)
-    announcer.announce(inside, (encode) => encode.contentCreated({ digest, size }))
+    announcer.announce(inside, (encode) => encode.contentCreated({ digest, size, mediaType }))
   }
 
   /** Ends the upload in the backend; the size of the blob. */

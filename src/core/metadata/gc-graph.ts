@@ -25,7 +25,10 @@ export class Graph {
 
   /** Says what `object` holds, instead of what was said before. */
   add(object: Node, holder: Holder): void {
-    this.#holders.set(nodeId(object), holder)
+    const id = nodeId(object)
+    // Most objects hold nothing.
+    if (holder.built.length + holder.labelled.length > 0) this.#holders.set(id, holder)
+    else this.#holders.delete(id)
   }
 
   /** Says that `parent` holds `child`, whatever else it holds. */

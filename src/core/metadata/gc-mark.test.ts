@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
+import type { Bucket } from '#lib/bolt/database.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 
 import { writeLabels, writeTime } from './fields.ts'
@@ -19,35 +20,45 @@ const past = '2025-12-31T23:59:59Z'
 const future = '2026-01-01T00:00:01Z'
 const gc = (name: string): string => `containerd.io/gc.${name}`
 
-/** Checks that of what is in `shape` (paths below one namespace) exactly `kept` is marked. */
-async function marks(shape: Shape, kept: readonly string[]): Promise<void> {
+/** Marks a database with what is in `shape`, paths below one namespace. */
+async function mark(
+  shape: Shape,
+): Promise<{ readonly marked: readonly string[]; readonly garbage: readonly string[] }> {
   await using dir = await mkdtempDisposable(join(tmpdir(), 'mark-'))
   await using database = await openDatabase(join(dir.path, 'meta.db'))
-  await database.update((tx) => {
-    for (const [path, fields] of Object.entries(shape)) {
-      const bucket = make(tx, ['v1', 'ns', ...path.split('|')])
-      const labels = Object.entries(fields).filter(([key]) => key.startsWith('containerd.io/'))
-      writeLabels(bucket, Object.fromEntries(labels))
-      for (const [key, value] of Object.entries(fields)) {
-        if (key === 'expireat') writeTime(bucket, key, new Date(value))
-        else if (key === 'target') make(bucket, ['target']).put('digest', value)
-        else if (key.includes('|'))
-          make(bucket, key.split('|').slice(0, -1)).put(lastOf(key), value)
-        else if (!key.startsWith('containerd.io/')) bucket.put(key, value)
-      }
-    }
-  })
+  await database.update((tx) => write(tx, shape))
   using state = database.pin()
   const marking = new Marking(now)
   await inSlices(marking.scan(state.root), 1)
   const garbage = await inSlices(marking.garbage(), 1)
-  const ids = Array.from(marking.marked, (id) => id.replace('\0ns\0', ' '))
-  assert.deepEqual(ids.toSorted(), kept.toSorted())
+  return {
+    marked: Array.from(marking.marked, (id) => id.replace('\0ns\0', ' ')),
+    garbage: garbage.map(({ type, key }) => `${type} ${key}`),
+  }
+}
+
+function write(tx: Bucket, shape: Shape): void {
+  for (const [path, fields] of Object.entries(shape)) {
+    const bucket = make(tx, ['v1', 'ns', ...path.split('|')])
+    const labels = Object.entries(fields).filter(([key]) => key.startsWith('containerd.io/'))
+    writeLabels(bucket, Object.fromEntries(labels))
+    for (const [key, value] of Object.entries(fields)) {
+      if (key === 'expireat') writeTime(bucket, key, new Date(value))
+      else if (key === 'target') make(bucket, ['target']).put('digest', value)
+      else if (key.includes('|')) make(bucket, key.split('|').slice(0, -1)).put(lastOf(key), value)
+      else if (!key.startsWith('containerd.io/')) bucket.put(key, value)
+    }
+  }
+}
+
+/** Checks that of what is in `shape` exactly `kept` is marked, and the rest is garbage. */
+async function marks(shape: Shape, kept: readonly string[]): Promise<void> {
+  const { marked, garbage } = await mark(shape)
+  assert.deepEqual(marked.toSorted(), kept.toSorted())
   const all = Object.keys(shape).map((path) => path.replace(/^(content.)?(\w+?)s?\|/, '$2 '))
-  const left = garbage.map(({ type, key }) => `${type} ${key}`)
   const expected = all.map((id) => id.replace('blob ', 'content ').replace('|', '/'))
   const gone = expected.filter((id) => !kept.includes(id) && !id.startsWith('sandboxe'))
-  assert.deepEqual(left.toSorted(), gone.toSorted())
+  assert.deepEqual(garbage.toSorted(), gone.toSorted())
 }
 
 const lastOf = (key: string): string => key.slice(key.lastIndexOf('|') + 1)
@@ -280,6 +291,31 @@ void suite('what the collector keeps', () => {
         'snapshot overlayfs/either',
       ],
     )
+  })
+
+  void test('garbage goes in an order that leaves nothing without what it holds', async () => {
+    const { garbage } = await mark({
+      'content|blob|config': { [gc('ref.snapshot.overlayfs')]: 'top' },
+      'content|blob|manifest': { [gc('ref.content.0')]: 'config', [gc('ref.content.1')]: 'layer' },
+      'content|blob|layer': { [gc('bref.content')]: 'config' },
+      'content|ingests|up': { expected: 'manifest' },
+      'images|i': { target: 'manifest', [gc('expire')]: past },
+      'snapshots|overlayfs|base': {},
+      'snapshots|overlayfs|top': { parent: 'base', [gc('ref.content')]: 'circle' },
+      'content|blob|circle': { [gc('ref.snapshot.overlayfs')]: 'top' },
+    })
+    const order = [
+      ['image i', 'content manifest'],
+      ['ingest up', 'content manifest'],
+      ['content manifest', 'content config'],
+      ['content config', 'content layer'],
+      ['content config', 'snapshot overlayfs/top'],
+      ['snapshot overlayfs/top', 'snapshot overlayfs/base'],
+    ] as const
+    assert.equal(garbage.length, 8)
+    for (const [first, second] of order) {
+      assert.ok(garbage.indexOf(first) < garbage.indexOf(second), `${first} before ${second}`)
+    }
   })
 
   void test('circles end', async () => {

@@ -84,6 +84,7 @@ export class Marking {
     for (const _ of this.#graph.follow()) continue
   }
 
+  /** What was added to a lease is among the objects that were written: only its labels are news. */
   #again(object: Node, bucket: ReadBucket): void {
     const { type, ns, key } = object
     if (type === 'lease') for (const _ of this.#lease(ns, key, bucket)) continue

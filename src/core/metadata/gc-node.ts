@@ -50,18 +50,36 @@ export function recordPath({ type, ns, key }: Node): string[] | undefined {
   return [schemaVersion, ns, ...pathOf[type], ...name]
 }
 
-/** The object whose record is at `path` or above it; undefined when there is none. */
+/**
+ * What is written by writing at `path`: the object whose record is there or above it, or what a lease
+ * lists there. Undefined when that is nothing the collector looks at.
+ */
 export function nodeAt(path: readonly string[]): Node | undefined {
   const [, ns, kind, ...rest] = path
-  if (ns === undefined || kind === undefined) return undefined
-  const [first, second] = rest
-  if (kind === 'content' || kind === 'snapshots') {
+  if (ns === undefined) return undefined
+  const [first, second, ...more] = rest
+  if (kind === 'leases') {
+    if (first === undefined) return undefined
+    const isList = second === 'snapshots' || (second !== undefined && typeIn[second] !== undefined)
+    return isList ? listedAt(ns, second, more) : node('lease', ns, first)
+  }
+  if (kind === 'snapshots' || kind === 'content') {
     if (first === undefined || second === undefined) return undefined
     if (kind === 'snapshots') return snapshotNode(ns, first, second)
     return node(first === 'blob' ? 'content' : 'ingest', ns, second)
   }
-  const type = typeIn[kind]
+  const type = kind === undefined ? undefined : typeIn[kind]
   return type === undefined || first === undefined ? undefined : node(type, ns, first)
+}
+
+/** What a lease has at `path` of one of its lists. */
+function listedAt(ns: string, list: string, [first, second]: readonly string[]): Node | undefined {
+  if (first === undefined) return undefined
+  if (list !== 'snapshots') {
+    const type = typeIn[list]
+    return type === undefined ? undefined : node(type, ns, first)
+  }
+  return second === undefined ? undefined : snapshotNode(ns, first, second)
 }
 
 /** Where in a namespace the records of each kind are. */
@@ -75,10 +93,11 @@ const pathOf: Readonly<Record<RecordType, readonly string[]>> = {
   sandbox: ['sandboxes'],
 }
 
-/** What is in the buckets of a namespace that hold records of one type. */
+/** What is in buckets that hold records of one type, or that list them in a lease. */
 const typeIn: Readonly<Record<string, RecordType>> = {
   containers: 'container',
+  content: 'content',
   images: 'image',
-  leases: 'lease',
+  ingests: 'ingest',
   sandboxes: 'sandbox',
 }

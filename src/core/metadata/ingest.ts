@@ -27,6 +27,8 @@ export interface Ingest {
   /** Its name in the backend. */
   readonly name: string
   readonly total: number
+  /** What the blob will be, if that was said. */
+  readonly mediaType: string
   /** The upload in the backend; undefined while it shares `blob` and there is nothing to upload. */
   readonly writer: Writer | undefined
   /** Digest of the blob that it shares; empty when it does not. */
@@ -46,15 +48,17 @@ export async function openIngest(
   { records, backend, shared }: IngestOptions,
   options: WriterOptions,
 ): Promise<Ingest | undefined> {
-  const { ref } = options
+  const { ref, mediaType = '' } = options
   using _ref = await backend.ingests.lock(`${namespaceOf(ctx)}/${ref}`, ctx)
   const recorded = await record(ctx, { records, backend, shared }, options)
   if (recorded === undefined) return undefined
   const { name, blob } = recorded
-  if (blob) return { ref, name, total: blob.size, blob: blob.digest, writer: undefined }
+  if (blob) {
+    return { ref, name, total: blob.size, mediaType, blob: blob.digest, writer: undefined }
+  }
   const total = options.total ?? 0
   const writer = await backend.store.writer(ctx, { ref: name, total })
-  return { ref, name, total, blob: '', writer }
+  return { ref, name, total, mediaType, blob: '', writer }
 }
 
 interface Recorded {

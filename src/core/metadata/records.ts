@@ -1,6 +1,7 @@
 import type { Context } from '#core/context.ts'
-import type { Bucket, Database, PinnedState, ReadBucket } from '#lib/bolt/database.ts'
+import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
 
+import { type Pauses, inSlices, sliceSize } from './slices.ts'
 import { type Trace, TracedBucket } from './traced-bucket.ts'
 
 /** What happened to the database: `deleted` says that something may have become garbage. */
@@ -38,9 +39,10 @@ export class Records {
     return this.#database.view(fn)
   }
 
-  /** Holds on to the last durable state, for a reader that takes many turns. */
-  pin(): PinnedState {
-    return this.#database.pin()
+  /** Runs `steps` on the last durable state, in slices between which others run. */
+  async read<T>(steps: (tx: ReadBucket) => Iterator<void, T>, pauses?: Pauses): Promise<T> {
+    using state = this.#database.pin()
+    return await inSlices(steps(state.root), sliceSize, pauses)
   }
 
   /** Runs `fn` in a write, and resolves when that is durable. */

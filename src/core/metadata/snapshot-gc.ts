@@ -1,5 +1,6 @@
 import type { Context } from '#core/context.ts'
 import type { Info } from '#core/snapshots/snapshotter.ts'
+import { group } from '#lib/async/group.ts'
 import type { ReadBucket } from '#lib/bolt/database.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
 
@@ -8,6 +9,10 @@ import { ignoringMissing } from './content-gc.ts'
 import { readText } from './fields.ts'
 import type { Records } from './records.ts'
 import { buckets, find, schemaVersion } from './schema.ts'
+import { gathered } from './slices.ts'
+
+/** How many snapshots are removed at once: a backend writes what it does for all of them together. */
+const width = 16
 
 /** Removes snapshots from a backend that no namespace has a record of, children first. */
 export async function collectSnapshots(
@@ -16,12 +21,17 @@ export async function collectSnapshots(
   backend: SnapshotBackend,
 ): Promise<void> {
   using claimed = backend.snapshots.watch()
-  const named = records.view((tx) => namedSnapshots(tx, backend.name))
-  const infos = await Array.fromAsync(backend.snapshotter.list(ctx))
-  for (const { name } of childrenFirst(infos)) {
-    if (named.has(name)) continue
-    using _lock = await backend.snapshots.lock(name, ctx)
-    if (!claimed.names.has(name)) await remove(ctx, backend, name)
+  const named = await records.read((tx) => namedSnapshots(tx, backend.name))
+  const infos = await gathered(backend.snapshotter.list(ctx))
+  for (const level of childrenFirst(infos)) {
+    const next = level.filter(({ name }) => !named.has(name)).values()
+    const worker = async (own: Context): Promise<void> => {
+      for (const { name } of next) {
+        using _lock = await backend.snapshots.lock(name, own)
+        if (!claimed.names.has(name)) await remove(own, backend, name)
+      }
+    }
+    await group(ctx, Array<typeof worker>(width).fill(worker))
   }
   await cleanup(ctx, backend)
 }
@@ -46,22 +56,28 @@ async function cleanup(ctx: Context, backend: SnapshotBackend): Promise<void> {
   }
 }
 
-function namedSnapshots(tx: ReadBucket, snapshotter: string): ReadonlySet<string> {
+function* namedSnapshots(
+  tx: ReadBucket,
+  snapshotter: string,
+): Generator<void, ReadonlySet<string>> {
   const named = new Set<string>()
   for (const [, ns] of buckets(find(tx, [schemaVersion]))) {
     for (const [, snapshot] of buckets(find(ns, ['snapshots', snapshotter]))) {
-      named.add(readText(snapshot, 'name'))
+      yield void named.add(readText(snapshot, 'name'))
     }
   }
   return named
 }
 
-/** `infos`, none of them before those on top of it. */
-function childrenFirst(infos: readonly Info[]): Info[] {
+/** `infos` in levels, none of them in an earlier one than those on top of it. */
+function childrenFirst(infos: readonly Info[]): Info[][] {
   const children = Map.groupBy(infos, (info) => info.parent)
   const names = new Set(infos.map((info) => info.name))
-  const ordered = infos.filter((info) => !names.has(info.parent))
-  // Grows while it is walked, level by level.
-  for (const info of ordered) ordered.push(...(children.get(info.name) ?? []))
-  return ordered.toReversed()
+  const levels: Info[][] = []
+  let level = infos.filter((info) => !names.has(info.parent))
+  while (level.length > 0) {
+    levels.push(level)
+    level = level.flatMap((info) => children.get(info.name) ?? [])
+  }
+  return levels.toReversed()
 }

@@ -3,6 +3,7 @@ import type { Info } from '#core/snapshots/snapshotter.ts'
 import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import { notFound } from '#lib/errors/errors.ts'
 
+import { keys } from './schema.ts'
 import { type Times, readLabels, readText, readTimes, writeLabels, writeTimes } from './fields.ts'
 
 /** What the database knows of a snapshot. */
@@ -44,6 +45,18 @@ export function writeSnapshot(snapshots: Bucket, record: SnapshotRecord): void {
 /** Takes a snapshot out of the children of its parent, if that is still there. */
 export function unlinkChild(snapshots: Bucket, parent: string, child: string): void {
   if (parent !== '') snapshots.bucket(parent)?.bucket('children')?.delete(child)
+}
+
+/**
+ * Whether a snapshot is the parent of another one. containerd's collector leaves children that it
+ * removed in the list of their parent.
+ */
+export function hasChild(snapshots: ReadBucket, bucket: ReadBucket, key: string): boolean {
+  for (const child of keys(bucket.bucket('children'))) {
+    const record = snapshots.bucket(child)
+    if (record && readText(record, 'parent') === key) return true
+  }
+  return false
 }
 
 /** What a client sees: kind from the backend, the rest from the record. */

@@ -12,12 +12,13 @@ import { readText, writeLabels, writeTime } from './fields.ts'
 import { removeFromLease } from './lease-links.ts'
 import { maskLabels } from './masks.ts'
 import type { Records } from './records.ts'
-import { decodeText, find, isEmpty, snapshotsOf } from './schema.ts'
+import { decodeText, find, snapshotsOf } from './schema.ts'
 import { commitSnapshot } from './snapshot-commit.ts'
 import { type NewSnapshot, createSnapshot } from './snapshot-create.ts'
 import { inherited } from './snapshot-labels.ts'
 import {
   type SnapshotRecord,
+  hasChild,
   merged,
   missingParent,
   missingSnapshot,
@@ -131,7 +132,7 @@ export class SnapshotView implements Snapshotter {
       const snapshots = find(tx, this.#path(ctx))
       const bucket = snapshots && find(snapshots, [key])
       if (!bucket) throw missingSnapshot(key)
-      if (!isEmpty(bucket.bucket('children'))) {
+      if (hasChild(snapshots, bucket, key)) {
         throw failedPrecondition('cannot remove snapshot with child')
       }
       const parent = readText(bucket, 'parent')

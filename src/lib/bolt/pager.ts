@@ -99,10 +99,14 @@ export class Pager {
     return dataLoss(`database ${JSON.stringify(this.#file.path)}: ${what}`, { cause })
   }
 
-  /** Second chance: a page used since the last round stays for one more. */
+  /**
+   * Second chance: a page used since the last round stays for one more. Some room is made at once:
+   * a map that lost its first entries is slow to find the next one.
+   */
   #evict(): void {
+    const enough = this.#limit - this.#limit / 16
     for (const [id, page] of this.#pages) {
-      if (this.#bytes <= this.#limit) return
+      if (this.#bytes <= enough) return
       if (page.used) {
         page.used = false
         this.#pages.delete(id)

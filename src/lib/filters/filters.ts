@@ -8,7 +8,7 @@
  *     operator  := "==" | "!=" | "~="
  *     value     := "Go string" | [^\s,]+             after ~= also /quoted/ or |quoted|
  */
-import { describe, invalidArgument } from '#lib/errors/errors.ts'
+import { invalidArgument } from '#lib/errors/errors.ts'
 
 import { compileRegexp } from './regexp.ts'
 import { Scanner, type Token } from './scanner.ts'
@@ -24,9 +24,10 @@ export type Filter = (adapt: Adaptor) => boolean
  * One filter out of several: an object matches when it matches any of them.
  *
  * Without texts, and for an empty text, everything matches. A field that is not there counts as
- * empty for `!=` and `~=`, and never equals.
+ * empty for `!=` and `~=`, and never equals. A regular expression that is none matches nothing:
+ * upstream finds out only when it has something to match, and then says so in its log alone.
  *
- * @throws `invalid_argument` for a text that is no filter, or a regular expression that is none.
+ * @throws `invalid_argument` for a text that is no filter.
  */
 export function parseFilters(texts: readonly string[] = []): Filter {
   if (texts.length === 0) return always
@@ -98,12 +99,11 @@ function valueOf(scanner: Scanner, token: Token, anyQuotes: boolean): string {
 }
 
 function parseRegexp(scanner: Scanner): (text: string) => boolean {
-  const token = scanner.scan()
-  const source = valueOf(scanner, token, true)
+  const source = valueOf(scanner, scanner.scan(), true)
   try {
     return compileRegexp(source)
-  } catch (err) {
-    throw fault(scanner, token.at, describe(err), { cause: err })
+  } catch {
+    return () => false
   }
 }
 
@@ -118,10 +118,10 @@ const unexpected = (scanner: Scanner, { kind, at }: Token, message: string): Err
   fault(scanner, at, kind === 'illegal' ? scanner.error : message)
 
 /** Shows where in the filter it went wrong, as containerd does: `[labels. >|?|< x]: …`. */
-function fault(scanner: Scanner, at: number, message: string, options?: ErrorOptions): Error {
+function fault(scanner: Scanner, at: number, message: string): Error {
   const char = scanner.slice(at, at + 1)
   const shown = char
     ? `${scanner.slice(0, at)} >|${char}|< ${scanner.slice(at + 1)}`
     : scanner.input
-  return invalidArgument(`filters: parse error: [${shown}]: ${message}`, options)
+  return invalidArgument(`filters: parse error: [${shown}]: ${message}`)
 }

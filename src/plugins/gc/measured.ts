@@ -5,7 +5,7 @@ import type { Collectable } from './scheduler.ts'
 /** Something to collect that counts its collections, until it is disposed. */
 export interface Measured extends Collectable, Disposable {}
 
-/** Shows in `set` how often `collectable` was collected, and how long it took, by upstream's names. */
+/** Shows in `set` how often `collectable` was collected, and for how long others waited, by upstream's names. */
 export function measured(collectable: Collectable, set: MetricSet): Measured {
   const collections = new Counter({
     name: 'containerd_gc_collections_total',
@@ -14,7 +14,7 @@ export function measured(collectable: Collectable, set: MetricSet): Measured {
   })
   const took = new Histogram({
     name: 'containerd_gc_gc_seconds',
-    help: 'How long garbage collections took, in seconds.',
+    help: 'How long garbage collections kept others waiting, in seconds.',
   })
   const shown = set.add(collections, took)
   return {
@@ -22,7 +22,7 @@ export function measured(collectable: Collectable, set: MetricSet): Measured {
       try {
         const stats = await collectable.collect(ctx)
         collections.with('success').value++
-        took.with().observe(stats.elapsedMs / 1000)
+        took.with().observe(stats.pausedMs / 1000)
         return stats
       } catch (err) {
         collections.with('fail').value++

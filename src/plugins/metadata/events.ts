@@ -12,8 +12,8 @@ import { pack } from '#proxy/convert/pack.ts'
 
 /** The events of metadata as containerd's messages. Source: upstream `api/events`. */
 export const eventEncoder: EventEncoder = {
-  contentCreated: ({ digest, size }) =>
-    announcement('/content/create', ContentCreateSchema, { digest, size: BigInt(size) }),
+  contentCreated: ({ digest, size, mediaType }) =>
+    announcement('/content/create', ContentCreateSchema, { digest, size: BigInt(size), mediaType }),
   imageDeleted: (image) => announcement('/images/delete', ImageDeleteSchema, image),
   snapshotPrepared: (snapshot) =>
     announcement('/snapshot/prepare', SnapshotPrepareSchema, snapshot),

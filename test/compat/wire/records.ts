@@ -26,6 +26,8 @@ export const namespaceSteps: Steps = (connection) => {
     ['list', () => list({})],
     ['delete', () => remove({ name: 'new' })],
     ['delete again', () => remove({ name: 'new' })],
+    ['get without a name', () => get({ name: '' })],
+    ['delete without a name', () => remove({ name: '' })],
   ]
 }
 
@@ -64,6 +66,7 @@ export const containerSteps: Steps = (connection) => {
     ['list some', () => list({ filters: ['labels.l==2', 'id==c1'] }, inside)],
     ['list none', () => list({ filters: ['labels.l==2'] }, inside)],
     ['list by a bad filter', () => list({ filters: badFilters }, inside)],
+    ['list by no regular expression', () => list({ filters: ['id~=/(/', 'id==zz'] }, inside)],
     ['stream', () => listStream({}, inside)],
     ['stream by a bad filter', () => listStream({ filters: badFilters }, inside)],
     ['update without an id', changed({ id: '' })],
@@ -108,15 +111,34 @@ export const imageSteps: Steps = (connection) => {
     ['update everything', changed({ labels: { z: '1' } })],
     ['list some', () => list({ filters: ['name==i'] }, inside)],
     ['list by a bad filter', () => list({ filters: badFilters }, inside)],
+    ['update annotations', changed(annotated, 'annotations.q', 'annotations.r')],
+    ['update all annotations', changed(annotated, 'annotations')],
+    ['update to no digest', changed({ target: { ...target, digest: 'x' } }, 'target')],
+    ['update to a long label', changed({ labels: longLabels }, 'labels')],
+    ['update without a name', changed({ name: '' })],
     ['delete what is not there', () => remove({ name: 'zz' }, inside)],
-    ['delete and wait', () => remove({ name: 'i', sync: true }, inside)],
+    ['delete without a name', () => remove({ name: '' }, inside)],
+    ['delete of another target', () => remove({ name: 'i', target: other }, inside)],
+    ['delete with a lease that is not there', () => remove({ name: 'i' }, badLease)],
+    ['create one that expires, with such a lease', () => create(expiring, badLease)],
+    ['create one that stays, with such a lease', () => create(staying, badLease)],
+    ['delete and wait', () => remove({ name: 'i', sync: true, target }, inside)],
   ]
+}
+
+const other = { ...target, digest: digestOf('y') }
+const badLease = { metadata: { ...inside.metadata, 'containerd-lease': 'nolease' } }
+const staying = { image: { name: 'stays', target } }
+const expiring = {
+  image: { name: 'e', target, labels: { 'containerd.io/gc.expire': '2100-01-01T00:00:00Z' } },
 }
 
 const annotated = {
   target: { ...target, size: 2n, annotations: { q: 'w' } },
   labels: { b: '2' },
 }
+
+const blob = { id: digestOf('x'), type: 'content' }
 
 /** Calls for leases. */
 export const leaseSteps: Steps = (connection) => {
@@ -132,7 +154,18 @@ export const leaseSteps: Steps = (connection) => {
     ['hold what cannot be held', () => addResource(held('L', 'nonsense'), inside)],
     ['hold content that is no digest', () => addResource(held('L', 'content'), inside)],
     ['hold with a lease that is not there', () => addResource(held('M', 'ingests'), inside)],
+    ['hold an image', () => addResource(held('L', 'images'), inside)],
+    ['hold an image of a kind', () => addResource(held('L', 'images/x'), inside)],
+    ['hold a snapshot of no snapshotter', () => addResource(held('L', 'snapshots'), inside)],
+    ['hold a snapshot too deep', () => addResource(held('L', 'snapshots/a/b'), inside)],
+    ['hold no kind', () => addResource({ id: 'L', resource: { id: 'x', type: '' } }, inside)],
+    ['hold content', () => addResource({ id: 'L', resource: blob }, inside)],
+    ['let go what is not held', () => deleteResource(held('L', 'ingests'), inside)],
+    ['let go of no kind', () => deleteResource(held('L', 'nonsense'), inside)],
+    ['let go with a lease that is not there', () => deleteResource(held('M', 'images'), inside)],
     ['list what is held', () => listResources({ id: 'L' }, inside)],
+    ['create with a long label', () => create({ id: 'long', labels: longLabels }, inside)],
+    ['create in a bad namespace', () => create({ id: 'L' }, badNamespace)],
     ['list what nothing holds', () => listResources({ id: 'M' }, inside)],
     ['let go', () => deleteResource(held('L', 'snapshots/native'), inside)],
     ['delete and wait', () => leases.delete({ id: 'L', sync: true }, inside)],

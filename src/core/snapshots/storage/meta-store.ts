@@ -68,8 +68,10 @@ export class MetaStore implements AsyncDisposable {
     return this.#db.view((tx) => getSnapshot(tx, key))
   }
 
-  list(filters?: readonly string[]): readonly StoredSnapshot[] {
-    return this.#db.view((tx) => listSnapshots(tx, filters))
+  /** Those of one moment, however long it takes to go through them. */
+  *list(filters?: readonly string[]): Generator<StoredSnapshot> {
+    using state = this.#db.pin()
+    yield* listSnapshots(state.root, filters)
   }
 
   /** @throws as `checkNew`; `aborted` when the parent is no longer the one that was reserved with. */

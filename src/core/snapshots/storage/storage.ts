@@ -114,20 +114,15 @@ export const hasSnapshot = (tx: ReadBucket, key: string): boolean =>
   allSnapshots(tx)?.bucket(key) !== undefined
 
 /** All snapshots that match any of `filters`, by name. @throws `invalid_argument`. */
-export function listSnapshots(
+export function* listSnapshots(
   tx: ReadBucket,
   filters: readonly string[] = [],
-): readonly StoredSnapshot[] {
+): Generator<StoredSnapshot> {
   const matches = parseFilters(filters)
-  const snapshots = allSnapshots(tx)
-  const found: StoredSnapshot[] = []
-  for (const { key, value } of snapshots?.entries() ?? []) {
-    if (value !== undefined) continue
-    const record = snapshots?.bucket(key)
-    const snapshot = record && stored(record, Buffer.from(key).toString())
-    if (snapshot && matches(adaptSnapshot(snapshot.info))) found.push(snapshot)
+  for (const [key, record] of allSnapshots(tx)?.buckets() ?? []) {
+    const snapshot = stored(record, Buffer.from(key).toString())
+    if (matches(adaptSnapshot(snapshot.info))) yield snapshot
   }
-  return found
 }
 
 /** Changes labels: those of `paths`, or all. @throws `not_found`; `invalid_argument` for a path. */

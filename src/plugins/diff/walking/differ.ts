@@ -121,7 +121,7 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     if (!compression) throw unimplemented(`unsupported diff media type: ${mediaType}`)
     const ref = options.ref || uniqueRef()
     try {
-      await using writer = await this.#store.writer(ctx, { ref })
+      await using writer = await this.#store.writer(ctx, { ref, mediaType })
       if (options.ref) await writer.truncate(ctx, 0)
       await using below = await this.#mounts?.hold(ctx, lower)
       await using above = await this.#mounts?.hold(ctx, upper)

@@ -174,7 +174,8 @@ export class ErofsSnapshotter implements Snapshotter {
     await this.#dirs.cleanup(ctx, this.#store)
     if (this.#tidied) return
     this.#tidied = true
-    for (const { id } of this.#store.list(['kind==committed'])) await this.#tidy(ctx, id)
+    const committed = [...this.#store.list(['kind==committed'])]
+    for (const { id } of committed) await this.#tidy(ctx, id)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
