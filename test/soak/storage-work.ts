@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import type { Client } from '#client/client.ts'
 import type { Context } from '#core/context.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
+import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { Info } from '#core/snapshots/snapshotter.ts'
 import { digestOf } from '#lib/digest/digest.ts'
@@ -89,7 +90,7 @@ const fewNames = 4
 /** One client, until it is told to stop or its daemon is gone. @returns how much was acknowledged. */
 export async function work(
   client: Client,
-  { facts, made, seed, name, images }: Work,
+  { facts, made, seed, name, images, forgives }: Work,
   signal: AbortSignal,
 ): Promise<number> {
   const below = random(seed)
@@ -102,11 +103,11 @@ export async function work(
       if (image) await changeImage(worker, image)
       else if (below(2) === 0) await changeBlob(worker)
       else await changeSnapshot(worker)
+      acknowledged++
     } catch (err) {
-      if (!client.connection.closed.aborted) throw err
-      return acknowledged
+      if (client.connection.closed.aborted) return acknowledged
+      if (!forgives?.(err)) throw err
     }
-    acknowledged++
   }
   return acknowledged
 }
@@ -120,9 +121,11 @@ export interface Work {
   readonly name: number
   /** Nobody else's; a client without images has blobs and snapshots. */
   readonly images: readonly KnownImage[]
+  /** Whether the client goes on after an error; without it after none. */
+  readonly forgives?: (err: unknown) => boolean
 }
 
-interface Worker extends Omit<Work, 'images' | 'seed'> {
+interface Worker extends Omit<Work, 'images' | 'seed' | 'forgives'> {
   readonly client: Client
   readonly ctx: Context
   readonly below: (limit: number) => number
@@ -132,6 +135,7 @@ async function changeImage(worker: Worker, { name, archive }: KnownImage): Promi
   const { client, ctx, facts, made, below } = worker
   const key = `image ${name}`
   const { signal } = ctx
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     made.note(name, false)
     const synchronous = below(2) === 0
@@ -153,6 +157,7 @@ async function changeBlob({ client, ctx, facts, made, below, name: mine }: Worke
   const digest = digestOf(bytes)
   const key = `blob ${digest}`
   made.blobs.add(digest)
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     await facts.change(key, undefined, () =>
       made.do('deleting', () => client.content.delete(ctx, digest)),
@@ -177,6 +182,7 @@ async function changeSnapshot({
   const name = `snapshot-${mine}-${below(fewNames)}`
   const key = `snapshot ${name}`
   const options = { labels: rooted, signal: ctx.signal }
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     await facts.change(key, undefined, () =>
       made.do('deleting', () => snapshots.remove(name, options)),
@@ -191,6 +197,15 @@ async function changeSnapshot({
   await facts.change(key, labels, () =>
     made.do('committing', () => snapshots.commit(name, active, { ...options, labels })),
   )
+}
+
+/** The labels of what the facts call `key`. @throws `not_found`. */
+export async function readRecord(client: Client, ctx: Context, key: string): Promise<Labels> {
+  const [kind, name = ''] = key.split(' ')
+  if (kind === 'blob') return (await client.content.info(ctx, name)).labels
+  if (kind === 'snapshot') return (await client.snapshots().stat(name, ctx)).labels
+  await client.images.get(name, ctx)
+  return {}
 }
 
 /** As a client that has mounted it. */

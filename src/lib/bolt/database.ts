@@ -91,6 +91,12 @@ export interface OpenOptions {
    * false when another process holds it. Closing the file gives it back. Without this, no lock.
    */
   readonly lock?: (fd: number, exclusive: boolean) => boolean
+  /**
+   * Gives an open file blocks for its first `bytes` bytes and makes it at least that long, as
+   * fallocate(2) does. With this a database keeps room for deletes on a full disk; without it, the file
+   * may have holes.
+   */
+  readonly allocate?: (fd: number, bytes: number) => Promise<void>
   /** How many bytes of pages to keep in memory; 64 MiB when missing. */
   readonly cacheBytes?: number
   /** For how long update functions may run on end before their commit is flushed, in ms; 2 when missing. */

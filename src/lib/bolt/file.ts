@@ -1,6 +1,11 @@
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 
+import { fullDisk } from '#lib/fs/full-disk.ts'
+import { hasErrno } from '#lib/fs/has-errno.ts'
+
+import type { OpenOptions } from './database.ts'
+
 /** The few things a database does to its file. Tests put a failing or a recording one in its place. */
 export interface BoltFile {
   readonly path: string
@@ -8,6 +13,7 @@ export interface BoltFile {
   /** Fills `buf` from `position`; what lies beyond the end of the file reads as nothing. */
   read(buf: Buffer, position: number): number
   write(buf: Buffer, position: number): Promise<void>
+  /** Makes the file longer. */
   truncate(size: number): Promise<void>
   /** Returns when everything written is on disk. `alone` says that one caller waits, and no more. */
   sync(alone: boolean): Promise<void>
@@ -44,12 +50,14 @@ const lately = 100
 export class FdFile implements BoltFile {
   readonly path: string
   readonly #fd: number
+  readonly #allocate: OpenOptions['allocate']
   #slowestSync = unknownSync
   #lastSync = 0
 
-  constructor(fd: number, path: string) {
+  constructor(fd: number, path: string, allocate?: OpenOptions['allocate']) {
     this.#fd = fd
     this.path = path
+    this.#allocate = allocate
   }
 
   size(): number {
@@ -86,9 +94,22 @@ export class FdFile implements BoltFile {
   }
 
   async truncate(size: number): Promise<void> {
-    await truncate(this.#fd, size).catch((err: unknown) => {
+    try {
+      if (!(await this.#allocated(size))) await truncate(this.#fd, size)
+    } catch (err) {
       throw named(err, this.path)
-    })
+    }
+  }
+
+  /** False where files cannot be given blocks beforehand. */
+  async #allocated(size: number): Promise<boolean> {
+    try {
+      await this.#allocate?.(this.#fd, size)
+      return this.#allocate !== undefined
+    } catch (err) {
+      if (hasErrno(err, 'ENOTSUP', 'ENOSYS')) return false
+      throw err
+    }
   }
 
   async sync(alone: boolean): Promise<void> {
@@ -115,5 +136,5 @@ function named(err: unknown, path: string): unknown {
     err.message += ` '${path}'`
     Object.assign(err, { path })
   }
-  return err
+  return fullDisk(err, path)
 }

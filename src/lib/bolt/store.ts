@@ -1,5 +1,8 @@
+import { hasCode } from '#lib/errors/errors.ts'
+
 import type { BoltFile } from './file.ts'
 import { type Freelist, listPages, loadFreelist } from './freelist.ts'
+import { headroomPages, type PageUse, takesRoom } from './headroom.ts'
 import { encodeMeta, type Meta, noFreelist } from './meta.ts'
 import type { Span } from './outline.ts'
 import type { Page } from './page.ts'
@@ -11,6 +14,8 @@ import { Transaction } from './transaction.ts'
 export interface StoreOptions {
   readonly cacheBytes: number
   readonly noSync: boolean
+  /** Keep room for deletes on a full disk. */
+  readonly headroom: boolean
 }
 
 /** The search for the free pages of the state that the file was opened in. */
@@ -41,6 +46,7 @@ export class Store {
   readonly pager: Pager
   readonly #file: BoltFile
   readonly #noSync: boolean
+  readonly #headroom: boolean
   #meta: Meta
   /** The free pages; undefined until they are found. */
   #freelist: Freelist | undefined
@@ -57,6 +63,7 @@ export class Store {
   constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
     this.#file = file
     this.#noSync = options.noSync
+    this.#headroom = options.headroom
     this.#meta = meta
     this.#size = file.size()
     this.#older = Buffer.alloc(meta.pageSize)
@@ -153,7 +160,7 @@ export class Store {
       const { pageSize, txid } = this.#meta
       const { sequence } = tx.root
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
-      await this.#grow(highWater * pageSize)
+      await this.#makeRoom(highWater, { written: pages, freed: tx.freed })
       await this.#writePages(pages, alone)
       await this.#writeMeta(meta, alone)
       this.#publish(meta, pages, tx.freed)
@@ -167,12 +174,40 @@ export class Store {
     return ((this.#meta.txid + 1) % 2) * this.#meta.pageSize
   }
 
+  /** Makes the file as long as it must be, and longer while there is little left in it. */
+  async #makeRoom(highWater: number, use: PageUse): Promise<void> {
+    const { pageSize } = this.#meta
+    const needed = highWater * pageSize
+    const known = this.#freelist?.count ?? 0
+    const free = known + this.#size / pageSize - highWater
+    if (!this.#headroom || (needed <= this.#size && free >= headroomPages)) {
+      await this.#grow(needed)
+      return
+    }
+    try {
+      await this.#grow(needed + headroomPages * pageSize)
+    } catch (err) {
+      if (needed > this.#size || takesRoom(use) || !hasCode(err, 'resource_exhausted')) throw err
+    }
+  }
+
   async #grow(needed: number): Promise<void> {
     if (needed <= this.#size) return
     let size = Math.max(this.#size, smallestGrowth)
     while (size < needed) size += Math.min(size, largestGrowth)
-    await this.#file.truncate(size)
-    this.#size = size
+    this.#size = await this.#lengthen(size, needed)
+  }
+
+  /** To `size`, or when there is not as much, to `least`. @returns what it is. */
+  async #lengthen(size: number, least: number): Promise<number> {
+    try {
+      await this.#file.truncate(size)
+      return size
+    } catch (err) {
+      if (size === least || !hasCode(err, 'resource_exhausted')) throw err
+      await this.#file.truncate(least)
+      return least
+    }
   }
 
   async #writePages(pages: readonly Page[], alone: boolean): Promise<void> {

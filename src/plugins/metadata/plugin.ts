@@ -7,6 +7,7 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
 import { ContentPlugin, EventPlugin, MetadataPlugin, SnapshotPlugin } from '#plugins/types.ts'
+import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { eventEncoder } from './events.ts'
@@ -47,7 +48,14 @@ export const metadataPlugin = definePlugin({
     const lockTimeoutMs =
       daemon.settings.timeout('io.containerd.timeout.bolt.open') || defaultLockMs
     const database = scope.use(
-      await openDatabase(path, { signal, lockTimeoutMs, mode: fileMode, noSync, lock: tryLock }),
+      await openDatabase(path, {
+        signal,
+        lockTimeoutMs,
+        mode: fileMode,
+        noSync,
+        lock: tryLock,
+        allocate,
+      }),
     )
     const { content, snapshotters, events: publisher } = deps
     const options = { database, content, snapshotters, publisher, events: eventEncoder, policy }

@@ -5,6 +5,7 @@ import type { MountHandler } from '#core/mount/manager.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
 import { MetadataPlugin, MountHandlerPlugin, MountManagerPlugin } from '#plugins/types.ts'
+import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { LoopHandler } from './loop.ts'
@@ -27,6 +28,7 @@ export const mountManagerPlugin = definePlugin({
     const db = await openDatabase(join(stateDir, 'mounts.db'), {
       signal: ctx.signal,
       lock: tryLock,
+      allocate,
       lockTimeoutMs,
     })
     const handlers = new Map<string, MountHandler>([['loop', new LoopHandler()], ...deps.handlers])

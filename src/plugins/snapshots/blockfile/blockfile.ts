@@ -13,6 +13,7 @@ import { type Backing, StoredSnapshotter } from '#core/snapshots/storage/stored-
 import { copyTree } from '#lib/fs/copy-tree.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { SkipPlugin } from '#plugin/plugin.ts'
+import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 /** How a snapshotter behaves. */
@@ -44,7 +45,7 @@ export async function openBlockfile(
   }
   const dirs = new SnapshotDirs(root)
   if (wanted) await makeScratch(ctx, options.scratchFile, scratch)
-  const store = await openStore(ctx, root, tryLock)
+  const store = await openStore(ctx, root, { lock: tryLock, allocate })
   return new StoredSnapshotter(store, new BlockfileBacking(dirs, scratch, options))
 }
 
