@@ -1,6 +1,8 @@
 import { atOnce } from './at-once.ts'
 import { density } from './density.ts'
 import { exec } from './exec.ts'
+import { exporting } from './export.ts'
+import { removing } from './image-rm.ts'
 import { importing } from './import.ts'
 import { memory } from './memory.ts'
 import type { Row } from './row.ts'
@@ -19,6 +21,8 @@ export const rows: readonly Row[] = [
   writes,
   rpcRate,
   importing,
+  exporting,
+  removing,
   start,
   gcLatency,
   memory,

@@ -16,7 +16,7 @@ import { type Cycle, soak, soakMs } from '#testing/soak.ts'
 
 import { type KnownImage, makeCorpus } from './corpus.ts'
 import { Facts } from './facts.ts'
-import { SmallDisk, smallDisks } from './small-disk.ts'
+import { SmallDisk, type smallDisks } from './small-disk.ts'
 import { Made, work } from './storage-work.ts'
 import { abandon, assertNoLeftovers, assertWhole, type Storage } from './whole.ts'
 
