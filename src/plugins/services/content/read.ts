@@ -63,8 +63,8 @@ async function readPiece(
   const offset = BigInt(at - start)
   if (!reader.readInto) return { offset, data: await reader.read(at, length) }
   const frame = frameFor(at - start, length)
-  const read = await reader.readInto(at, frame.data)
-  const response = { offset, data: frame.data.subarray(0, read) }
+  const count = await reader.readInto(at, frame.data)
+  const response = { offset, data: frame.data.subarray(0, count) }
   // The file is shorter than it was: the length that stands before the bytes is wrong.
-  return read < length ? response : encodedAs(response, frame.bytes)
+  return count < length ? response : encodedAs(response, frame.bytes)
 }
