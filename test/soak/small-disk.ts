@@ -1,7 +1,15 @@
 import { execFile } from 'node:child_process'
-import { closeSync, openSync, rmSync, statfsSync, truncateSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { mkdir, rmdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 
 import { isErrno } from '#sys/errno.ts'
@@ -27,26 +35,28 @@ const piece = Buffer.alloc(1 << 20, 1)
 /** A small file system, mounted below a directory, that can be filled up and made free again. */
 export class SmallDisk implements AsyncDisposable {
   readonly path: string
+  readonly #image: string
   readonly #ballast: string
 
-  private constructor(path: string) {
+  private constructor(path: string, image: string) {
     this.path = path
+    this.#image = image
     this.#ballast = join(path, 'ballast')
   }
 
   static async make(dir: string, kind: keyof typeof smallDisks): Promise<SmallDisk> {
     const { bytes, mkfs }: DiskKind = smallDisks[kind]
     const path = join(dir, 'small')
+    const image = `${path}.img`
     await mkdir(path)
     if (mkfs) {
-      const image = join(dir, 'small.img')
       closeSync(openSync(image, 'w'))
       truncateSync(image, bytes)
       const [program = '', ...args] = mkfs
       await run(program, [...args, image])
-      await run('mount', ['-o', 'loop', image, path])
+      await mountImage(image, path)
     } else await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path])
-    const disk = new SmallDisk(path)
+    const disk = new SmallDisk(path, image)
     disk.empty()
     return disk
   }
@@ -99,13 +109,24 @@ export class SmallDisk implements AsyncDisposable {
     }
   }
 
-  /** What an administrator or `errors=remount-ro` does. */
-  async setReadOnly(readOnly: boolean): Promise<void> {
-    await run('mount', ['-o', `remount,${readOnly ? 'ro' : 'rw'}`, this.path])
+  /** The file system (ext4) finds an error in itself, and takes no more writes. */
+  async break(): Promise<void> {
+    const { stdout } = await run('findmnt', ['-n', '-o', 'SOURCE', this.path])
+    writeFileSync(`/sys/fs/ext4/${basename(stdout.trim())}/trigger_fs_error`, 'broken by a test')
+  }
+
+  /** Mounts it again, when nobody uses it. */
+  async mend(): Promise<void> {
+    await run('umount', [this.path])
+    await mountImage(this.#image, this.path)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await run('umount', [this.path])
     await rmdir(this.path)
   }
+}
+
+async function mountImage(image: string, path: string): Promise<void> {
+  await run('mount', ['-o', 'loop,errors=remount-ro', image, path])
 }
