@@ -14,11 +14,11 @@ import { random } from '#testing/random.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { root } from '#testing/root.ts'
 
-import { type KnownImage, makeCorpus } from '../soak/corpus.ts'
-import { Facts } from '../soak/facts.ts'
-import { SmallDisk } from '../soak/small-disk.ts'
-import { Made } from '../soak/storage-work.ts'
-import { abandon, assertNoLeftovers, assertWhole } from '../soak/whole.ts'
+import { type KnownImage, makeCorpus } from './corpus.ts'
+import { Facts } from './facts.ts'
+import { SmallDisk } from './small-disk.ts'
+import { Made } from './storage-work.ts'
+import { abandon, assertNoLeftovers, assertWhole } from './whole.ts'
 
 interface Given {
   readonly disk: SmallDisk
