@@ -92,11 +92,10 @@ export interface OpenOptions {
    */
   readonly lock?: (fd: number, exclusive: boolean) => boolean
   /**
-   * Gives an open file blocks for its first `bytes` bytes and makes it at least that long, as
-   * fallocate(2) does. With this a database keeps room for deletes on a full disk; without it, the file
-   * may have holes.
+   * Keep free pages in the file, with blocks behind them, so that deletes work on a full disk. File
+   * systems that never write to the same place twice may refuse them all the same.
    */
-  readonly allocate?: (fd: number, bytes: number) => Promise<void>
+  readonly keepRoom?: boolean
   /** How many bytes of pages to keep in memory; 64 MiB when missing. */
   readonly cacheBytes?: number
   /** For how long update functions may run on end before their commit is flushed, in ms; 2 when missing. */

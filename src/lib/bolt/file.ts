@@ -2,9 +2,6 @@ import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 
 import { fullDisk } from '#lib/fs/full-disk.ts'
-import { hasErrno } from '#lib/fs/has-errno.ts'
-
-import type { OpenOptions } from './database.ts'
 
 /** The few things a database does to its file. Tests put a failing or a recording one in its place. */
 export interface BoltFile {
@@ -50,14 +47,12 @@ const lately = 100
 export class FdFile implements BoltFile {
   readonly path: string
   readonly #fd: number
-  readonly #allocate: OpenOptions['allocate']
   #slowestSync = unknownSync
   #lastSync = 0
 
-  constructor(fd: number, path: string, allocate?: OpenOptions['allocate']) {
+  constructor(fd: number, path: string) {
     this.#fd = fd
     this.path = path
-    this.#allocate = allocate
   }
 
   size(): number {
@@ -94,22 +89,9 @@ export class FdFile implements BoltFile {
   }
 
   async truncate(size: number): Promise<void> {
-    try {
-      if (!(await this.#allocated(size))) await truncate(this.#fd, size)
-    } catch (err) {
+    await truncate(this.#fd, size).catch((err: unknown) => {
       throw named(err, this.path)
-    }
-  }
-
-  /** False where files cannot be given blocks beforehand. */
-  async #allocated(size: number): Promise<boolean> {
-    try {
-      await this.#allocate?.(this.#fd, size)
-      return this.#allocate !== undefined
-    } catch (err) {
-      if (hasErrno(err, 'ENOTSUP', 'ENOSYS')) return false
-      throw err
-    }
+    })
   }
 
   async sync(alone: boolean): Promise<void> {

@@ -2,7 +2,8 @@ import type { Span } from './outline.ts'
 
 /**
  * Free pages that a database keeps for the day when the disk is full: a delete, too, writes new pages
- * before it gives old ones back. A commit that takes more than it gives cannot have them.
+ * before it gives old ones back, as many as it touches. A commit that takes more than it gives
+ * cannot have them.
  */
 export const headroomPages = 64
 

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { CodedError, hasCode } from '#lib/errors/errors.ts'
+import { CodedError } from '#lib/errors/errors.ts'
 
 import { BoltDatabase } from './bolt.ts'
 import { create } from './create.ts'
@@ -31,7 +31,7 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   const fd = await openLocked(path, options)
   try {
     if (!readOnly && options.noSync !== true) syncDirectory(dirname(path))
-    return await openFile(new FdFile(fd, path, options.allocate), options)
+    return await openFile(new FdFile(fd, path), options)
   } catch (err) {
     fs.closeSync(fd)
     throw err
@@ -73,24 +73,14 @@ export async function openFile(file: BoltFile, options: OpenOptions): Promise<Da
     // What a killed process wrote may be in memory only. It is built upon, so it has to be on disk.
     await file.sync(false)
   }
-  if (options.allocate && !readOnly) await fillHoles(file)
   if (meta === undefined)
     throw new CodedError('data_loss', `database ${JSON.stringify(file.path)} is not valid`)
   const store = new Store(file, meta, {
     cacheBytes: options.cacheBytes ?? defaultCacheBytes,
     noSync,
-    headroom: options.allocate !== undefined,
+    keepRoom: options.keepRoom ?? false,
   })
   return new BoltDatabase(file, store, { readOnly, gatherMs: options.gatherMs ?? defaultGatherMs })
-}
-
-/** Files of other programs have them. On a full disk they stay: what is there can still be read. */
-async function fillHoles(file: BoltFile): Promise<void> {
-  try {
-    await file.truncate(file.size())
-  } catch (err) {
-    if (!hasCode(err, 'resource_exhausted')) throw err
-  }
 }
 
 async function lockFile(fd: number, path: string, options: OpenOptions): Promise<void> {

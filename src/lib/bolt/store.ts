@@ -15,7 +15,7 @@ export interface StoreOptions {
   readonly cacheBytes: number
   readonly noSync: boolean
   /** Keep room for deletes on a full disk. */
-  readonly headroom: boolean
+  readonly keepRoom: boolean
 }
 
 /** The search for the free pages of the state that the file was opened in. */
@@ -34,6 +34,9 @@ const largestGrowth = 16 * 1024 * 1024
 /** Up to this many pages the free ones are found before the first commit; it would wait some 50 ms. */
 const pagesAtOnce = 4096
 
+/** So many zeros are written at once. */
+const fillBytes = 64 * 1024
+
 /** After this many pages a commit lets others run. */
 const writeSlice = 64
 
@@ -46,7 +49,7 @@ export class Store {
   readonly pager: Pager
   readonly #file: BoltFile
   readonly #noSync: boolean
-  readonly #headroom: boolean
+  readonly #keepRoom: boolean
   #meta: Meta
   /** The free pages; undefined until they are found. */
   #freelist: Freelist | undefined
@@ -63,9 +66,10 @@ export class Store {
   constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
     this.#file = file
     this.#noSync = options.noSync
-    this.#headroom = options.headroom
+    this.#keepRoom = options.keepRoom
     this.#meta = meta
-    this.#size = file.size()
+    // What lies beyond the last page that was ever used may be a hole.
+    this.#size = options.keepRoom ? meta.highWater * meta.pageSize : file.size()
     this.#older = Buffer.alloc(meta.pageSize)
     file.read(this.#older, this.#olderSlot)
     this.pager = new Pager(file, meta.pageSize, options.cacheBytes)
@@ -174,20 +178,30 @@ export class Store {
     return ((this.#meta.txid + 1) % 2) * this.#meta.pageSize
   }
 
-  /** Makes the file as long as it must be, and longer while there is little left in it. */
+  /** Makes the file as long as it must be; with room for deletes where that is asked for. */
   async #makeRoom(highWater: number, use: PageUse): Promise<void> {
     const { pageSize } = this.#meta
     const needed = highWater * pageSize
-    const known = this.#freelist?.count ?? 0
-    const free = known + this.#size / pageSize - highWater
-    if (!this.#headroom || (needed <= this.#size && free >= headroomPages)) {
+    if (!this.#keepRoom) {
       await this.#grow(needed)
       return
     }
+    const free = (this.#freelist?.count ?? 0) + this.#size / pageSize - highWater
+    if (needed <= this.#size && free >= headroomPages) return
     try {
-      await this.#grow(needed + headroomPages * pageSize)
+      await this.#fill(needed + headroomPages * pageSize)
     } catch (err) {
       if (needed > this.#size || takesRoom(use) || !hasCode(err, 'resource_exhausted')) throw err
+    }
+  }
+
+  /** Writes zeros up to `end`: what has been written once can be written again. */
+  async #fill(end: number): Promise<void> {
+    const zeros = Buffer.alloc(Math.min(fillBytes, end - this.#size))
+    while (this.#size < end) {
+      const piece = zeros.subarray(0, end - this.#size)
+      await this.#file.write(piece, this.#size)
+      this.#size += piece.length
     }
   }
 
@@ -195,19 +209,8 @@ export class Store {
     if (needed <= this.#size) return
     let size = Math.max(this.#size, smallestGrowth)
     while (size < needed) size += Math.min(size, largestGrowth)
-    this.#size = await this.#lengthen(size, needed)
-  }
-
-  /** To `size`, or when there is not as much, to `least`. @returns what it is. */
-  async #lengthen(size: number, least: number): Promise<number> {
-    try {
-      await this.#file.truncate(size)
-      return size
-    } catch (err) {
-      if (size === least || !hasCode(err, 'resource_exhausted')) throw err
-      await this.#file.truncate(least)
-      return least
-    }
+    await this.#file.truncate(size)
+    this.#size = size
   }
 
   async #writePages(pages: readonly Page[], alone: boolean): Promise<void> {

@@ -7,7 +7,6 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
 import { ContentPlugin, EventPlugin, MetadataPlugin, SnapshotPlugin } from '#plugins/types.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { eventEncoder } from './events.ts'
@@ -54,7 +53,7 @@ export const metadataPlugin = definePlugin({
         mode: fileMode,
         noSync,
         lock: tryLock,
-        allocate,
+        keepRoom: true,
       }),
     )
     const { content, snapshotters, events: publisher } = deps

@@ -5,7 +5,6 @@ import type { MountHandler } from '#core/mount/manager.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
 import { MetadataPlugin, MountHandlerPlugin, MountManagerPlugin } from '#plugins/types.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { LoopHandler } from './loop.ts'
@@ -28,7 +27,7 @@ export const mountManagerPlugin = definePlugin({
     const db = await openDatabase(join(stateDir, 'mounts.db'), {
       signal: ctx.signal,
       lock: tryLock,
-      allocate,
+      keepRoom: true,
       lockTimeoutMs,
     })
     const handlers = new Map<string, MountHandler>([['loop', new LoopHandler()], ...deps.handlers])

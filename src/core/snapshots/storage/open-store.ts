@@ -9,14 +9,14 @@ import { MetaStore } from './meta-store.ts'
 /** How long another process may take to close the database, in ms. */
 const lockTimeoutMs = 1000
 
-/** The records of the snapshotter in `root`. `system` keeps other processes from them, and room. */
+/** The records of the snapshotter in `root`. `lock` keeps other processes from them. */
 export async function openStore(
   ctx: Context,
   root: string,
-  system: Required<Pick<OpenOptions, 'lock' | 'allocate'>>,
+  lock: NonNullable<OpenOptions['lock']>,
 ): Promise<MetaStore> {
   const { signal } = ctx
   return new MetaStore(
-    await openDatabase(join(root, 'metadata.db'), { ...system, signal, lockTimeoutMs }),
+    await openDatabase(join(root, 'metadata.db'), { signal, lock, lockTimeoutMs, keepRoom: true }),
   )
 }

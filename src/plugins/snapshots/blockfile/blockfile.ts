@@ -13,7 +13,6 @@ import { type Backing, StoredSnapshotter } from '#core/snapshots/storage/stored-
 import { copyTree } from '#lib/fs/copy-tree.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { SkipPlugin } from '#plugin/plugin.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 /** How a snapshotter behaves. */
@@ -45,7 +44,7 @@ export async function openBlockfile(
   }
   const dirs = new SnapshotDirs(root)
   if (wanted) await makeScratch(ctx, options.scratchFile, scratch)
-  const store = await openStore(ctx, root, { lock: tryLock, allocate })
+  const store = await openStore(ctx, root, tryLock)
   return new StoredSnapshotter(store, new BlockfileBacking(dirs, scratch, options))
 }
 

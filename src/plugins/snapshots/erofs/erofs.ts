@@ -13,7 +13,6 @@ import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { alreadyExists, describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 import { InodeFlag, setInodeFlag } from '#sys/inode-flags.ts'
 import { unmountRecursive } from '#sys/mount.ts'
@@ -84,7 +83,7 @@ export class ErofsSnapshotter implements Snapshotter {
     const db = await openDatabase(join(root, 'metadata.db'), {
       signal,
       lock: tryLock,
-      allocate,
+      keepRoom: true,
       lockTimeoutMs,
     })
     // Of a daemon that was killed while it read a file of what was written.

@@ -11,16 +11,12 @@ import { type Backing, StoredSnapshotter } from '#core/snapshots/storage/stored-
 import { copyTree } from '#lib/fs/copy-tree.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 /** Opens the snapshots in `root`, which is made when it is missing. */
 export async function openNative(ctx: Context, root: string): Promise<StoredSnapshotter> {
   const dirs = new SnapshotDirs(root)
-  return new StoredSnapshotter(
-    await openStore(ctx, root, { lock: tryLock, allocate }),
-    new NativeBacking(dirs),
-  )
+  return new StoredSnapshotter(await openStore(ctx, root, tryLock), new NativeBacking(dirs))
 }
 
 /**

@@ -16,7 +16,6 @@ import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/st
 import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
-import { allocate } from '#sys/fallocate.ts'
 import { tryLock } from '#sys/flock.ts'
 
 import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
@@ -69,7 +68,7 @@ export class OverlaySnapshotter implements Snapshotter {
     const db = await openDatabase(join(root, 'metadata.db'), {
       signal,
       lock: tryLock,
-      allocate,
+      keepRoom: true,
       lockTimeoutMs,
     })
     return new OverlaySnapshotter(new MetaStore(db), dirs, { ...options, mountOptions })
