@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Client } from '#client/client.ts'
 import type { Context } from '#core/context.ts'
@@ -105,8 +106,11 @@ export async function work(
       else await changeSnapshot(worker)
       acknowledged++
     } catch (err) {
-      if (client.connection.closed.aborted) return acknowledged
-      if (!forgives?.(err)) throw err
+      if (forgives?.(err)) continue
+      // A call may hear of the end of the daemon before its connection does.
+      for (let n = 0; n < 100 && !client.connection.closed.aborted; n++) await sleep(10)
+      if (!client.connection.closed.aborted) throw err
+      return acknowledged
     }
   }
   return acknowledged
