@@ -10,6 +10,7 @@ const alone = 'import alone'
 /** A large image from an archive that is in the page cache, with nothing else left to write. */
 export const importing: Row = {
   name: 'import',
+  bigImage: true,
   figures: [
     { name: unpacked, unit: 's', better: 'lower' },
     { name: alone, unit: 's', better: 'lower' },

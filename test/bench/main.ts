@@ -85,7 +85,7 @@ async function share(
   const file = join(dir, 'small.tar')
   await writeImage(busyboxImage(smallImage), file)
   const bytes = quick ? quickImageBytes : bigImageBytes
-  const big = rows.some((row) => row.name === 'import')
+  const big = rows.some((row) => row.bigImage)
   return {
     smallImage: { file, name: smallImage },
     ...(big && { bigImage: await makeBigImage(dir, bytes) }),

@@ -27,6 +27,8 @@ export type Samples = Readonly<Record<string, number | readonly number[]>>
 export interface Row {
   /** What `--only` calls it. */
   readonly name: string
+  /** Whether it works with an image as large as real ones. */
+  readonly bigImage?: true
   readonly figures: readonly Figure[]
   /** Brings a daemon that has just started to where it can be measured round by round. */
   setup(subject: Subject): Promise<Prepared>

@@ -2,6 +2,8 @@ import { atOnce } from './at-once.ts'
 import { density } from './density.ts'
 import { exec } from './exec.ts'
 import { gcLatency } from './gc-latency.ts'
+import { exporting } from './export.ts'
+import { removing } from './image-rm.ts'
 import { importing } from './import.ts'
 import { memory } from './memory.ts'
 import type { Row } from './row.ts'
@@ -20,6 +22,8 @@ export const rows: readonly Row[] = [
   writes,
   rpcRate,
   importing,
+  exporting,
+  removing,
   start,
   startFull,
   gcLatency,

@@ -31,6 +31,11 @@ export class Facts {
     this.#known.set(name, [to])
   }
 
+  /** Finds out what a record is of which that is not known: its change has failed. */
+  async settle(name: string, read: (name: string) => Promise<Labels>): Promise<void> {
+    if ((this.#known.get(name)?.length ?? 0) > 1) await this.#checkOne(name, read)
+  }
+
   /** What is known now, and may have become, until it is disposed of, whatever is changed meanwhile. */
   watch(): { readonly facts: Facts } & Disposable {
     const facts = new Facts(this.#known)
@@ -44,19 +49,21 @@ export class Facts {
 
   /** Compares every record with what is there now. @returns how many there are. */
   async check(read: (name: string) => Promise<Labels>): Promise<number> {
-    for (const [name, states] of this.#known) {
-      const found = await read(name).catch((err: unknown) => {
-        if (!hasCode(err, 'not_found')) throw err
-        return undefined
-      })
-      const expected = states.map(textOf)
-      assert.ok(
-        expected.includes(textOf(found)),
-        `${name}: ${textOf(found)}, not ${expected.join(' or ')}`,
-      )
-      this.#known.set(name, [found])
-    }
+    for (const name of this.#known.keys()) await this.#checkOne(name, read)
     return this.#known.size
+  }
+
+  async #checkOne(name: string, read: (name: string) => Promise<Labels>): Promise<void> {
+    const found = await read(name).catch((err: unknown) => {
+      if (!hasCode(err, 'not_found')) throw err
+      return undefined
+    })
+    const expected = (this.#known.get(name) ?? []).map(textOf)
+    assert.ok(
+      expected.includes(textOf(found)),
+      `${name}: ${textOf(found)}, not ${expected.join(' or ')}`,
+    )
+    this.#known.set(name, [found])
   }
 }
 

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Client } from '#client/client.ts'
 import type { Context } from '#core/context.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
+import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { Info } from '#core/snapshots/snapshotter.ts'
 import { digestOf } from '#lib/digest/digest.ts'
@@ -89,7 +91,7 @@ const fewNames = 4
 /** One client, until it is told to stop or its daemon is gone. @returns how much was acknowledged. */
 export async function work(
   client: Client,
-  { facts, made, seed, name, images }: Work,
+  { facts, made, seed, name, images, forgives }: Work,
   signal: AbortSignal,
 ): Promise<number> {
   const below = random(seed)
@@ -102,11 +104,14 @@ export async function work(
       if (image) await changeImage(worker, image)
       else if (below(2) === 0) await changeBlob(worker)
       else await changeSnapshot(worker)
+      acknowledged++
     } catch (err) {
+      if (forgives?.(err)) continue
+      // A call may hear of the end of the daemon before its connection does.
+      for (let n = 0; n < 100 && !client.connection.closed.aborted; n++) await sleep(10)
       if (!client.connection.closed.aborted) throw err
       return acknowledged
     }
-    acknowledged++
   }
   return acknowledged
 }
@@ -120,9 +125,11 @@ export interface Work {
   readonly name: number
   /** Nobody else's; a client without images has blobs and snapshots. */
   readonly images: readonly KnownImage[]
+  /** Whether the client goes on after an error; without it after none. */
+  readonly forgives?: (err: unknown) => boolean
 }
 
-interface Worker extends Omit<Work, 'images' | 'seed'> {
+interface Worker extends Omit<Work, 'images' | 'seed' | 'forgives'> {
   readonly client: Client
   readonly ctx: Context
   readonly below: (limit: number) => number
@@ -132,6 +139,7 @@ async function changeImage(worker: Worker, { name, archive }: KnownImage): Promi
   const { client, ctx, facts, made, below } = worker
   const key = `image ${name}`
   const { signal } = ctx
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     made.note(name, false)
     const synchronous = below(2) === 0
@@ -153,6 +161,7 @@ async function changeBlob({ client, ctx, facts, made, below, name: mine }: Worke
   const digest = digestOf(bytes)
   const key = `blob ${digest}`
   made.blobs.add(digest)
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     await facts.change(key, undefined, () =>
       made.do('deleting', () => client.content.delete(ctx, digest)),
@@ -177,6 +186,7 @@ async function changeSnapshot({
   const name = `snapshot-${mine}-${below(fewNames)}`
   const key = `snapshot ${name}`
   const options = { labels: rooted, signal: ctx.signal }
+  await facts.settle(key, (record) => readRecord(client, ctx, record))
   if (facts.now(key)) {
     await facts.change(key, undefined, () =>
       made.do('deleting', () => snapshots.remove(name, options)),
@@ -191,6 +201,15 @@ async function changeSnapshot({
   await facts.change(key, labels, () =>
     made.do('committing', () => snapshots.commit(name, active, { ...options, labels })),
   )
+}
+
+/** The labels of what the facts call `key`. @throws `not_found`. */
+export async function readRecord(client: Client, ctx: Context, key: string): Promise<Labels> {
+  const [kind, name = ''] = key.split(' ')
+  if (kind === 'blob') return (await client.content.info(ctx, name)).labels
+  if (kind === 'snapshot') return (await client.snapshots().stat(name, ctx)).labels
+  await client.images.get(name, ctx)
+  return {}
 }
 
 /** As a client that has mounted it. */

@@ -12,7 +12,7 @@ import { RemoteLeaseManager } from '#proxy/leases.ts'
 import { assertTree } from './corpus.ts'
 import type { Facts } from './facts.ts'
 import { mountsBelow } from './leaks.ts'
-import { type Made, uploadOf } from './storage-work.ts'
+import { type Made, readRecord, uploadOf } from './storage-work.ts'
 
 const contentDir = 'io.containerd.content.v1.content'
 const snapshotsDir = 'io.containerd.snapshotter.v1.overlayfs/snapshots'
@@ -43,19 +43,11 @@ export async function assertWhole(
 ): Promise<number> {
   const { client } = storage
   const ctx = client.context({ signal: AbortSignal.timeout(settleMs) })
-  await facts.check(async (key) => await read(client, ctx, key))
+  await facts.check(async (key) => await readRecord(client, ctx, key))
   const blobs = await assertBlobs(storage, ctx)
   const trees = await assertSnapshots(storage, ctx, made)
   assertUnpacked(made, unpacked, trees)
   return blobs.size + trees.size
-}
-
-async function read(client: Client, ctx: Context, key: string) {
-  const [kind, name = ''] = key.split(' ')
-  if (kind === 'blob') return (await client.content.info(ctx, name)).labels
-  if (kind === 'snapshot') return (await client.snapshots().stat(name, ctx)).labels
-  await client.images.get(name, ctx)
-  return {}
 }
 
 /** Every blob that has a record is the one that its name says. */

@@ -30,6 +30,8 @@ export interface Reader extends AsyncDisposable {
   readonly path?: string | undefined
   /** Up to `length` bytes from `offset`; fewer only at the end. */
   read(offset: number, length: number): Promise<Uint8Array>
+  /** Fills `buffer` from `offset`, less only at the end, for those who would copy otherwise. @returns how much came. */
+  readInto?(offset: number, buffer: Uint8Array): Promise<number>
 }
 
 export interface WriterOptions {

@@ -60,6 +60,28 @@ void suite('content of namespaces', () => {
     })
   })
 
+  for (const end of ['aborted', 'committed with other bytes'] as const) {
+    void test(`a blob that only an upload named goes when that is ${end}`, async (t) => {
+      await withMetadata(t, async ({ ctx, metadata, content: backend }) => {
+        const { content } = metadata
+        await writeBlob(ctx, content, [hello], { ref: 'up', digest })
+        await content.delete(ctx, digest)
+        {
+          await using writer = await content.writer(ctx, { ref: 'again', expected: digest })
+          await metadata.collect(ctx)
+          assert.equal((await backend.info(ctx, digest)).size, hello.length)
+          if (end !== 'aborted') {
+            await writer.write(ctx, hello)
+            await writer.commit(ctx, {})
+          }
+        }
+        if (end === 'aborted') await content.abort(ctx, 'again')
+        await metadata.collect(ctx)
+        await rejectsWith('not_found', backend.info(ctx, digest))
+      })
+    })
+  }
+
   void test('isolated, a blob of another namespace has to be sent', async (t) => {
     const policy = 'isolated'
     await withMetadata(

@@ -177,6 +177,8 @@ export class ContentView implements Store {
       const ingest = bucket && find(bucket, [ref])
       const inBackend = ingest ? readText(ingest, 'ref') : ''
       if (!bucket || inBackend === '') throw missingRef(ref)
+      // It may have been the last to name a blob that it shares.
+      if (ingest && readText(ingest, 'expected') !== '') this.#records.markDeleted('content')
       bucket.deleteBucket(ref)
       removeFromLease(tx, ctx, ['ingests'], ref)
       return inBackend

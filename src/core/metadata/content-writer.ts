@@ -7,7 +7,7 @@ import { alreadyExists, failedPrecondition, hasCode } from '#lib/errors/errors.t
 
 import type { Announcer } from './announce.ts'
 import type { ContentBackend } from './backends.ts'
-import { writeLabels, writeSize, writeTimes } from './fields.ts'
+import { readText, writeLabels, writeSize, writeTimes } from './fields.ts'
 import { type Ingest, ingestLock } from './ingest.ts'
 import { addToLease, removeFromLease } from './lease-links.ts'
 import type { Records } from './records.ts'
@@ -103,7 +103,11 @@ export class NamespacedWriter implements Writer {
     try {
       return await records.settle((tx) => {
         const ingests = find(tx, ingestsOf(ns))
-        if (ingests?.bucket(ref)) ingests.deleteBucket(ref)
+        const ingest = ingests?.bucket(ref)
+        const shared = ingest ? readText(ingest, 'expected') : ''
+        // Other bytes came than those of the blob that it shared, and may have been the last to name.
+        if (shared !== '' && shared !== blob.digest) records.markDeleted('content')
+        if (ingest) ingests?.deleteBucket(ref)
         removeFromLease(tx, ctx, ['ingests'], ref)
         addToLease(tx, ctx, ['content'], blob.digest)
         return writeBlob(tx, ns, blob)

@@ -91,6 +91,11 @@ export interface OpenOptions {
    * false when another process holds it. Closing the file gives it back. Without this, no lock.
    */
   readonly lock?: (fd: number, exclusive: boolean) => boolean
+  /**
+   * Keep free pages in the file, with blocks behind them, so that deletes work on a full disk. File
+   * systems that never write to the same place twice may refuse them all the same.
+   */
+  readonly keepRoom?: boolean
   /** How many bytes of pages to keep in memory; 64 MiB when missing. */
   readonly cacheBytes?: number
   /** For how long update functions may run on end before their commit is flushed, in ms; 2 when missing. */

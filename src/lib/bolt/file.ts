@@ -1,6 +1,8 @@
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 
+import { fullDisk } from '#lib/fs/full-disk.ts'
+
 /** The few things a database does to its file. Tests put a failing or a recording one in its place. */
 export interface BoltFile {
   readonly path: string
@@ -8,6 +10,7 @@ export interface BoltFile {
   /** Fills `buf` from `position`; what lies beyond the end of the file reads as nothing. */
   read(buf: Buffer, position: number): number
   write(buf: Buffer, position: number): Promise<void>
+  /** Makes the file longer. */
   truncate(size: number): Promise<void>
   /** Returns when everything written is on disk. `alone` says that one caller waits, and no more. */
   sync(alone: boolean): Promise<void>
@@ -115,5 +118,5 @@ function named(err: unknown, path: string): unknown {
     err.message += ` '${path}'`
     Object.assign(err, { path })
   }
-  return err
+  return fullDisk(err, path)
 }

@@ -14,8 +14,11 @@ interface Run {
 export class Freelist {
   readonly #runs: Run[] = []
 
+  #count = 0
+
+  /** How many pages are free. */
   get count(): number {
-    return this.#runs.reduce((sum, run) => sum + run.length, 0)
+    return this.#count
   }
 
   /** Takes `span` pages in a row from the first place they fit; undefined when nowhere. */
@@ -24,6 +27,7 @@ export class Freelist {
     const run = this.#runs[index]
     if (run === undefined) return undefined
     const { start } = run
+    this.#count -= span
     if (run.length === span) this.#runs.splice(index, 1)
     else {
       run.start += span
@@ -34,6 +38,7 @@ export class Freelist {
 
   /** Adds `span` pages from `start`, none of which is free. */
   give(start: number, span: number): void {
+    this.#count += span
     const index = this.#after(start)
     const before = this.#runs[index - 1]
     const after = this.#runs[index]

@@ -78,6 +78,7 @@ export async function openFile(file: BoltFile, options: OpenOptions): Promise<Da
   const store = new Store(file, meta, {
     cacheBytes: options.cacheBytes ?? defaultCacheBytes,
     noSync,
+    keepRoom: options.keepRoom ?? false,
   })
   return new BoltDatabase(file, store, { readOnly, gatherMs: options.gatherMs ?? defaultGatherMs })
 }

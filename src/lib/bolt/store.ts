@@ -1,5 +1,8 @@
+import { hasCode } from '#lib/errors/errors.ts'
+
 import type { BoltFile } from './file.ts'
 import { type Freelist, listPages, loadFreelist } from './freelist.ts'
+import { headroomPages, type PageUse, takesRoom } from './headroom.ts'
 import { encodeMeta, type Meta, noFreelist } from './meta.ts'
 import type { Span } from './outline.ts'
 import type { Page } from './page.ts'
@@ -11,6 +14,8 @@ import { Transaction } from './transaction.ts'
 export interface StoreOptions {
   readonly cacheBytes: number
   readonly noSync: boolean
+  /** Keep room for deletes on a full disk. */
+  readonly keepRoom: boolean
 }
 
 /** The search for the free pages of the state that the file was opened in. */
@@ -29,6 +34,9 @@ const largestGrowth = 16 * 1024 * 1024
 /** Up to this many pages the free ones are found before the first commit; it would wait some 50 ms. */
 const pagesAtOnce = 4096
 
+/** So many zeros are written at once. */
+const fillBytes = 64 * 1024
+
 /** After this many pages a commit lets others run. */
 const writeSlice = 64
 
@@ -41,6 +49,7 @@ export class Store {
   readonly pager: Pager
   readonly #file: BoltFile
   readonly #noSync: boolean
+  readonly #keepRoom: boolean
   #meta: Meta
   /** The free pages; undefined until they are found. */
   #freelist: Freelist | undefined
@@ -57,8 +66,10 @@ export class Store {
   constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
     this.#file = file
     this.#noSync = options.noSync
+    this.#keepRoom = options.keepRoom
     this.#meta = meta
-    this.#size = file.size()
+    // What lies beyond the last page that was ever used may be a hole.
+    this.#size = options.keepRoom ? meta.highWater * meta.pageSize : file.size()
     this.#older = Buffer.alloc(meta.pageSize)
     file.read(this.#older, this.#olderSlot)
     this.pager = new Pager(file, meta.pageSize, options.cacheBytes)
@@ -153,7 +164,7 @@ export class Store {
       const { pageSize, txid } = this.#meta
       const { sequence } = tx.root
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
-      await this.#grow(highWater * pageSize)
+      await this.#makeRoom(highWater, { written: pages, freed: tx.freed })
       await this.#writePages(pages, alone)
       await this.#writeMeta(meta, alone)
       this.#publish(meta, pages, tx.freed)
@@ -165,6 +176,33 @@ export class Store {
 
   get #olderSlot(): number {
     return ((this.#meta.txid + 1) % 2) * this.#meta.pageSize
+  }
+
+  /** Makes the file as long as it must be; with room for deletes where that is asked for. */
+  async #makeRoom(highWater: number, use: PageUse): Promise<void> {
+    const { pageSize } = this.#meta
+    const needed = highWater * pageSize
+    if (!this.#keepRoom) {
+      await this.#grow(needed)
+      return
+    }
+    const free = (this.#freelist?.count ?? 0) + this.#size / pageSize - highWater
+    if (needed <= this.#size && free >= headroomPages) return
+    try {
+      await this.#fill(needed + headroomPages * pageSize)
+    } catch (err) {
+      if (needed > this.#size || takesRoom(use) || !hasCode(err, 'resource_exhausted')) throw err
+    }
+  }
+
+  /** Writes zeros up to `end`: what has been written once can be written again. */
+  async #fill(end: number): Promise<void> {
+    const zeros = Buffer.alloc(Math.min(fillBytes, end - this.#size))
+    while (this.#size < end) {
+      const piece = zeros.subarray(0, end - this.#size)
+      await this.#file.write(piece, this.#size)
+      this.#size += piece.length
+    }
   }
 
   async #grow(needed: number): Promise<void> {

@@ -9,9 +9,17 @@ export function repeatedly<T extends object>(reply: T): T {
   return reply
 }
 
+const wire = Symbol('bytes on the wire')
+
+/** Says that the bytes of `reply` are there already. It goes with the object: nothing is kept here. */
+export const encodedAs = <T extends object>(reply: T, bytes: Uint8Array): T =>
+  Object.assign(reply, { [wire]: bytes })
+
 /** The bytes of a message, given as a message or as what `create` makes one from. */
 export function encodeMessage(schema: DescMessage, init: unknown): Uint8Array {
-  if (typeof init !== 'object' || init === null || !repeated.has(init)) return encode(schema, init)
+  if (typeof init !== 'object' || init === null) return encode(schema, init)
+  if (wire in init && init[wire] instanceof Uint8Array) return init[wire]
+  if (!repeated.has(init)) return encode(schema, init)
   const bytes = repeated.get(init) ?? encode(schema, init)
   repeated.set(init, bytes)
   return bytes

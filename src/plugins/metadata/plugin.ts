@@ -47,7 +47,14 @@ export const metadataPlugin = definePlugin({
     const lockTimeoutMs =
       daemon.settings.timeout('io.containerd.timeout.bolt.open') || defaultLockMs
     const database = scope.use(
-      await openDatabase(path, { signal, lockTimeoutMs, mode: fileMode, noSync, lock: tryLock }),
+      await openDatabase(path, {
+        signal,
+        lockTimeoutMs,
+        mode: fileMode,
+        noSync,
+        lock: tryLock,
+        keepRoom: true,
+      }),
     )
     const { content, snapshotters, events: publisher } = deps
     const options = { database, content, snapshotters, publisher, events: eventEncoder, policy }

@@ -27,6 +27,7 @@ export const mountManagerPlugin = definePlugin({
     const db = await openDatabase(join(stateDir, 'mounts.db'), {
       signal: ctx.signal,
       lock: tryLock,
+      keepRoom: true,
       lockTimeoutMs,
     })
     const handlers = new Map<string, MountHandler>([['loop', new LoopHandler()], ...deps.handlers])

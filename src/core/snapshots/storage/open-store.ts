@@ -17,6 +17,6 @@ export async function openStore(
 ): Promise<MetaStore> {
   const { signal } = ctx
   return new MetaStore(
-    await openDatabase(join(root, 'metadata.db'), { signal, lock, lockTimeoutMs }),
+    await openDatabase(join(root, 'metadata.db'), { signal, lock, lockTimeoutMs, keepRoom: true }),
   )
 }

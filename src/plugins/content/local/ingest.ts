@@ -14,6 +14,7 @@ import {
 import type { Status } from '#core/content/content.ts'
 import { notFound } from '#lib/errors/errors.ts'
 import { formatRfc3339, parseRfc3339 } from '#lib/go/rfc3339.ts'
+import { isErrno } from '#sys/errno.ts'
 
 import { isMissing } from './errno.ts'
 import type { IngestPaths } from './layout.ts'
@@ -55,7 +56,8 @@ export async function createIngest(
   try {
     await mkdir(paths.dir, { mode: 0o755 })
   } catch (err) {
-    if (isMissing(err)) throw err
+    // A full disk, too, may refuse a name.
+    if (!isErrno(err, 'EEXIST')) throw err
     return false
   }
   const times = async (): Promise<void> => {

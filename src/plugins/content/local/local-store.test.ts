@@ -226,6 +226,22 @@ suite('local content store on disk', () => {
     await writer.commit(ctx, { expected: digestOf(half) })
   })
 
+  test('a disk that has no name left is told at once', async (t) => {
+    if (!root(t)) return
+    await using dir = await scratch()
+    using undo = new DisposableStack()
+    undo.defer(() => unmountAll(dir.path))
+    // The root, and the two directories of the store.
+    mountAll([{ type: 'tmpfs', source: 'tmpfs', options: ['nr_inodes=3'] }], dir.path)
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    fs.writeFileSync(join(dir.path, 'last'), '')
+    const told = new RegExp(`write ${dir.path}/ingest/\\w+: no space left on device`)
+    await rejectsWith('resource_exhausted', store.writer(ctx, { ref: 'up' }), told)
+    fs.rmSync(join(dir.path, 'last'))
+    assert.deepEqual(fs.readdirSync(join(dir.path, 'ingest')), [])
+  })
+
   test('what a killed daemon had committed is whole, and its uploads go on', async (t) => {
     await using dir = await scratch()
     const ctx = newContext(t)

@@ -100,7 +100,7 @@ export class LocalStore implements Store {
   async reader(ctx: Context, digest: string): Promise<LocalReader> {
     ctx.signal.throwIfAborted()
     const path = blobPath(this.#root, digest, 'calculating blob path for ReaderAt')
-    return await LocalReader.open(digest, path)
+    return await Promise.try(() => LocalReader.open(digest, path))
   }
 
   async writer(ctx: Context, options: WriterOptions): Promise<LocalWriter> {

@@ -1,7 +1,10 @@
-import type { Store } from '#core/content/content.ts'
+import type { Reader, Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
 import { digestFault } from '#lib/digest/digest.ts'
 import { CodedError } from '#lib/errors/errors.ts'
+import { encodedAs } from '#lib/rpc/codec.ts'
+
+import { frameFor } from './read-frame.ts'
 
 /** Bytes of one message. Source: upstream `contentserver.go`, `bufPool`. */
 const chunkBytes = 1 << 20
@@ -42,11 +45,26 @@ export async function* read(
 
   for (let at = start; at < end; ) {
     ctx.signal.throwIfAborted()
-    const data = await reader.read(at, Math.min(chunkBytes, end - at))
-    if (data.length === 0) {
+    const piece = await readPiece(reader, at, { length: Math.min(chunkBytes, end - at), start })
+    if (piece.data.length === 0) {
       throw new CodedError('data_loss', `${digest} ended at ${at} of ${reader.size} bytes`)
     }
-    yield { offset: BigInt(at - start), data }
-    at += data.length
+    yield piece
+    at += piece.data.length
   }
+}
+
+/** One answer. Where the reader can, it reads into the message as it goes out: nothing is copied. */
+async function readPiece(
+  reader: Reader,
+  at: number,
+  { length, start }: { readonly length: number; readonly start: number },
+): Promise<ReadResponse> {
+  const offset = BigInt(at - start)
+  if (!reader.readInto) return { offset, data: await reader.read(at, length) }
+  const frame = frameFor(at - start, length)
+  const count = await reader.readInto(at, frame.data)
+  const response = { offset, data: frame.data.subarray(0, count) }
+  // The file is shorter than it was: the length that stands before the bytes is wrong.
+  return count < length ? response : encodedAs(response, frame.bytes)
 }

@@ -74,6 +74,7 @@ export class ErofsSnapshotter implements Snapshotter {
     const db = await openDatabase(join(root, 'metadata.db'), {
       signal,
       lock: tryLock,
+      keepRoom: true,
       lockTimeoutMs,
     })
     // Of a daemon that was killed while it read a file of what was written.

@@ -68,6 +68,7 @@ export class OverlaySnapshotter implements Snapshotter {
     const db = await openDatabase(join(root, 'metadata.db'), {
       signal,
       lock: tryLock,
+      keepRoom: true,
       lockTimeoutMs,
     })
     return new OverlaySnapshotter(new MetaStore(db), dirs, { ...options, mountOptions })
