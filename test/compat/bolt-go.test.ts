@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { checkFile } from '#lib/bolt/check.ts'
 import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { hasCode } from '#lib/errors/errors.ts'
 import { tryLock } from '#sys/flock.ts'
 import { type Containerd, everyContainerd } from '#testing/containerd.ts'
 import { run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
+import { damageAndRescue } from '#testing/damaged-database.ts'
+import { MemoryFile } from '#testing/memory-file.ts'
 import { root } from '#testing/root.ts'
+import { soak } from '#testing/soak.ts'
 
 /** Enough buckets for a tree of several levels, and for lists of free pages. */
 const many = 1500
@@ -64,6 +68,29 @@ for (const containerd of found) {
   })
 }
 
+for (const containerd of found) {
+  test(`what containerd ${containerd.version} wrote is rescued when it is damaged`, async (t) => {
+    if (!root(t)) return
+    await using daemon = await startDaemon({ containerd })
+    const ctr = ctrOf(containerd, daemon)
+    for (let i = 0; i < 20; i++) {
+      await ctr('namespaces', 'create', `ns-${i}`, `label=${'x'.repeat(i * 200)}`)
+      await ctr('-n', `ns-${i}`, 'snapshots', '--snapshotter', 'native', 'prepare', `key-${i}`)
+    }
+    await daemon.stop()
+    const databases = ['metadata.v1.bolt/meta.db', 'snapshotter.v1.native/metadata.db']
+    const images = databases.map((name) => readFileSync(join(daemon.root, `io.containerd.${name}`)))
+    for (const image of images) {
+      const { problems, pairs } = await checkFile(new MemoryFile(image))
+      assert.deepEqual(problems, [])
+      assert.ok(pairs > 60)
+    }
+    await soak(`bolt-go-${containerd.major}`, 20, async ({ below, count }) => {
+      for (const image of images) await damageAndRescue(image, below, count)
+    })
+  })
+}
+
 const ctrOf =
   ({ ctr }: Containerd, { address }: TestDaemon) =>
   async (...args: string[]): Promise<string> => {
@@ -73,6 +100,7 @@ const ctrOf =
   }
 
 async function inDatabase(path: string, fn: (db: Database) => void | Promise<void>): Promise<void> {
+  assert.deepEqual((await checkFile(new MemoryFile(readFileSync(path)))).problems, [])
   await using db = await openDatabase(path, { lock: tryLock, lockTimeoutMs: 5000 })
   await fn(db)
 }
