@@ -4,6 +4,7 @@ import { orphansFor } from './orphans.ts'
 import { bucketHeaderSize } from './page.ts'
 import { inRange, type Problem, type Range } from './problem.ts'
 import { type Start, startsOf } from './roots.ts'
+import { withoutErrors } from './unreadable.ts'
 import { type Visit, Walker } from './walk.ts'
 
 /** What became of a damaged file. */
@@ -50,7 +51,7 @@ export async function salvage(
   out: Database,
   options: SalvageOptions = {},
 ): Promise<SalvageReport> {
-  const [best, second] = await startsOf(file, options.signal)
+  const [best, second] = await startsOf(withoutErrors(file), options.signal)
   const copier = new Copier(out, options)
   if (best === undefined) {
     return { source: undefined, certain: false, ...copier.counts, losses: [], doubts: [] }

@@ -151,11 +151,7 @@ export class Walker {
   #bytes(id: number, span: number): Buffer | undefined {
     const { file, pageSize } = this.#ground
     const buf = Buffer.allocUnsafeSlow(span * pageSize)
-    try {
-      return file.read(buf, id * pageSize) === buf.length ? buf : undefined
-    } catch {
-      return undefined
-    }
+    return file.read(buf, id * pageSize) === buf.length ? buf : undefined
   }
 
   #read(buf: Buffer, step: Step): LooseLeaf | LooseBranch | undefined {
