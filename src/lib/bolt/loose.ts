@@ -7,7 +7,7 @@ import {
   maxKeySize,
   pageHeaderSize,
 } from './page.ts'
-import { inRange } from './problem.ts'
+import { inRange } from './range.ts'
 
 /*
  * Pages read element by element, so that one wrong byte hides one pair and not the page. Compare

@@ -76,6 +76,24 @@ void suite('salvage', { timeout: soakMs(120_000) }, () => {
     assertHolds(db, storedIn(image, previous), new Set([newest.root]))
   })
 
+  void test('of a root that is lost, only what the commit before misses too is lost', async () => {
+    const image = await sampleImage(2)
+    const [newest, previous] = readMetas(new MemoryFile(image))
+    assert.ok(newest && previous)
+    const before = storedIn(image, previous)
+    const leaf = before[100]?.pages.at(-1)
+    assert.ok(leaf)
+    const { db, report } = await rescue(zero(image, newest.root, leaf))
+    assert.deepEqual(
+      report.losses.map(({ page, remedy }) => ({ page, remedy })),
+      [
+        { page: newest.root, remedy: 'previous' },
+        { page: leaf, remedy: 'none' },
+      ],
+    )
+    assertHolds(db, before, new Set([newest.root, leaf]))
+  })
+
   void test('the leaves of a branch that is lost are found by their keys', async () => {
     const { image, branch, keys } = await withDeepBucket()
     const { db, report } = await rescue(zero(image, branch))
