@@ -1,8 +1,13 @@
-import type { Bucket } from '#lib/bolt/database.ts'
+import assert from 'node:assert/strict'
+
 import { readUint64 } from '#lib/bolt/bytes.ts'
+import { checkFile } from '#lib/bolt/check.ts'
+import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
 import type { Meta } from '#lib/bolt/meta.ts'
+import { readMetas } from '#lib/bolt/metas.ts'
 import { openFile } from '#lib/bolt/open.ts'
 import { bucketHeaderSize, type Page, parsePage } from '#lib/bolt/page.ts'
+import { salvage, type SalvageReport } from '#lib/bolt/salvage.ts'
 
 import { afterKill, MemoryFile } from './memory-file.ts'
 import { random } from './random.ts'
@@ -84,4 +89,51 @@ export function storedIn(image: Buffer, meta: Meta): Stored[] {
     })
   }
   return walk(pageAt(meta.root), [], [])
+}
+
+/** Salvages an image. The database it was written to, which is sound, and the report. */
+export async function rescue(image: Buffer): Promise<{ db: Database; report: SalvageReport }> {
+  const file = new MemoryFile()
+  const db = await openFile(file, { noSync: true })
+  const report = await salvage(new MemoryFile(image), db)
+  const check = await checkFile(new MemoryFile(afterKill(file.steps)))
+  assert.deepEqual([check.sound, check.problems], [true, []])
+  return { db, report }
+}
+
+/** The value of a pair in another database. */
+export function valueAt(root: ReadBucket, { bucket, key }: Stored): string | undefined {
+  const inner = bucket.reduce<ReadBucket | undefined>((at, name) => at?.bucket(name), root)
+  const value = inner?.get(key)
+  return value && Buffer.from(value).toString('latin1')
+}
+
+/** Fails unless `db` holds every pair of `stored` whose pages are all as they were. */
+export function assertHolds(
+  db: Database,
+  stored: readonly Stored[],
+  damaged: ReadonlySet<number>,
+): void {
+  db.view((tx) => {
+    for (const pair of stored) {
+      if (pair.pages.some((page) => damaged.has(page))) continue
+      assert.equal(valueAt(tx, pair), pair.value, `${pair.bucket.join('/')}/${pair.key}`)
+    }
+  })
+}
+
+/** Damages an image and fails unless all is rescued whose pages are as they were. */
+export async function damageAndRescue(
+  image: Buffer,
+  below: (limit: number) => number,
+  count: (what: string, times?: number) => void,
+): Promise<void> {
+  const { bytes, pages } = damage(image, below)
+  const check = await checkFile(new MemoryFile(bytes))
+  const { db, report } = await rescue(bytes)
+  count(check.sound ? 'not noticed' : 'noticed')
+  count('losses', report.losses.length)
+  const [state] = readMetas(new MemoryFile(bytes))
+  if (state !== undefined) assertHolds(db, storedIn(image, state), pages)
+  else assert.equal(report.certain, false)
 }

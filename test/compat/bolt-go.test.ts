@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { checkFile } from '#lib/bolt/check.ts'
 import type { Bucket, Database, ReadBucket } from '#lib/bolt/database.ts'
 import { openDatabase } from '#lib/bolt/open.ts'
 import { hasCode } from '#lib/errors/errors.ts'
 import { tryLock } from '#sys/flock.ts'
 import { type Containerd, everyContainerd } from '#testing/containerd.ts'
 import { run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
+import { damageAndRescue } from '#testing/damaged-database.ts'
+import { MemoryFile } from '#testing/memory-file.ts'
 import { root } from '#testing/root.ts'
+import { soak, soakMs } from '#testing/soak.ts'
 
 /** Enough buckets for a tree of several levels, and for lists of free pages. */
 const many = 1500
@@ -64,6 +68,37 @@ for (const containerd of found) {
   })
 }
 
+if (found.length > 0)
+  test('what containerd wrote is rescued when it is damaged', {
+    timeout: soakMs(120_000),
+  }, async (t) => {
+    if (!root(t)) return
+    const images: Buffer[] = []
+    for (const containerd of found) images.push(...(await databasesOf(containerd)))
+    for (const image of images) {
+      const { problems, pairs } = await checkFile(new MemoryFile(image))
+      assert.deepEqual(problems, [])
+      assert.ok(pairs > 60)
+    }
+    await soak('bolt-go', 20, async ({ below, count }) => {
+      for (const image of images) await damageAndRescue(image, below, count)
+    })
+  })
+
+/** The bytes of the databases of a containerd that was used a little: its metadata, and a snapshotter's. */
+async function databasesOf(containerd: Containerd): Promise<Buffer[]> {
+  await using daemon = await startDaemon({ containerd })
+  const ctr = ctrOf(containerd, daemon)
+  for (let i = 0; i < 20; i++) {
+    await ctr('namespaces', 'create', `ns-${i}`, `label=${'x'.repeat(i * 200)}`)
+    await ctr('-n', `ns-${i}`, 'snapshots', '--snapshotter', 'native', 'prepare', `key-${i}`)
+  }
+  await daemon.stop()
+  return ['metadata.v1.bolt/meta.db', 'snapshotter.v1.native/metadata.db'].map((name) =>
+    readFileSync(join(daemon.root, `io.containerd.${name}`)),
+  )
+}
+
 const ctrOf =
   ({ ctr }: Containerd, { address }: TestDaemon) =>
   async (...args: string[]): Promise<string> => {
@@ -73,6 +108,7 @@ const ctrOf =
   }
 
 async function inDatabase(path: string, fn: (db: Database) => void | Promise<void>): Promise<void> {
+  assert.deepEqual((await checkFile(new MemoryFile(readFileSync(path)))).problems, [])
   await using db = await openDatabase(path, { lock: tryLock, lockTimeoutMs: 5000 })
   await fn(db)
 }

@@ -90,6 +90,13 @@ suite('a release', { skip }, () => {
     assert.equal(ran.stdout, 'mine\n[]\n', ran.stderr)
   })
 
+  test('has the command line, which leaves a database alone that its daemon runs on', async () => {
+    const meta = join(daemon.root, 'io.containerd.metadata.v1.bolt/meta.db')
+    const ran = await run(join(release, 'bin/wharf.mjs'), ['doctor', 'db', meta])
+    assert.equal(ran.code, 1)
+    assert.match(ran.stderr, /meta\.db" is in use: stop the daemon/)
+  })
+
   test('finds its Node, and says its version, however it is called', async () => {
     for (const name of ['wharf', 'wharfd', 'containerd-shim-wharf-v1']) {
       const env = { PATH: '/usr/bin:/bin' }

@@ -1,6 +1,7 @@
 import type { Rewritten } from '#doctor/database.ts'
 import type { CheckReport, MetaState } from '#lib/bolt/check.ts'
-import { type Problem, printable, rangeText } from '#lib/bolt/problem.ts'
+import type { Problem } from '#lib/bolt/problem.ts'
+import { printable, rangeText } from '#lib/bolt/range.ts'
 import type { Remedy } from '#lib/bolt/salvage.ts'
 
 /** A report as a person reads it. */

@@ -3,6 +3,7 @@ import { type FreePages, readFreePages } from './free-pages.ts'
 import { type Meta, metaSize, noFreelist, readMetaPage } from './meta.ts'
 import { newestMeta, pageSizeOf } from './metas.ts'
 import type { Problem } from './problem.ts'
+import { withoutErrors } from './unreadable.ts'
 import { Walker } from './walk.ts'
 
 /** What a look at a whole file found. */
@@ -61,7 +62,7 @@ const mostProblems = 1000
  * @throws nothing about the file itself: what is wrong is in the report. The signal's reason.
  */
 export async function checkFile(file: BoltFile, options: CheckOptions = {}): Promise<CheckReport> {
-  return await new Checker(file).run(options)
+  return await new Checker(withoutErrors(file)).run(options)
 }
 
 class Checker {

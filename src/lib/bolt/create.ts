@@ -15,23 +15,27 @@ const newPages = 4
  *
  * @throws `data_loss` when the file holds something else than an unfinished creation.
  */
-export async function create(file: BoltFile, sync: boolean): Promise<void> {
-  const { rootPage, metas } = emptyDatabase()
-  const metaPages = Buffer.alloc(2 * newPageSize)
+export async function create(
+  file: BoltFile,
+  sync: boolean,
+  pageSize: number = newPageSize,
+): Promise<void> {
+  const { rootPage, metas } = emptyDatabase(pageSize)
+  const metaPages = Buffer.alloc(2 * pageSize)
   file.read(metaPages, 0)
-  if (file.size() > newPages * newPageSize || metaPages.some((byte) => byte !== 0)) {
+  if (file.size() > newPages * pageSize || metaPages.some((byte) => byte !== 0)) {
     throw dataLoss(`database ${JSON.stringify(file.path)}: neither meta page is valid`)
   }
-  await file.truncate(newPages * newPageSize)
-  await file.write(rootPage, 2 * newPageSize)
+  await file.truncate(newPages * pageSize)
+  await file.write(rootPage, 2 * pageSize)
   if (sync) await file.sync(false)
-  for (const [i, meta] of metas.entries()) await file.write(meta, i * newPageSize)
+  for (const [i, meta] of metas.entries()) await file.write(meta, i * pageSize)
   if (sync) await file.sync(false)
 }
 
-function emptyDatabase(): { rootPage: Buffer; metas: Buffer[] } {
-  const rootPage = Buffer.alloc(newPageSize)
+function emptyDatabase(pageSize: number): { rootPage: Buffer; metas: Buffer[] } {
+  const rootPage = Buffer.alloc(pageSize)
   encodeLeaf(rootPage, 2, 1, [])
-  const meta = { pageSize: newPageSize, root: 2, sequence: 0n, freelist: noFreelist, highWater: 3 }
+  const meta = { pageSize, root: 2, sequence: 0n, freelist: noFreelist, highWater: 3 }
   return { rootPage, metas: [0, 1].map((txid) => encodeMeta({ ...meta, txid })) }
 }

@@ -10,6 +10,12 @@ import { Freelist } from './freelist.ts'
 import { decodeMeta, encodeMeta, type Meta, noFreelist } from './meta.ts'
 import { openFile } from './open.ts'
 
+/** Where `span` free pages in a row are first. */
+function firstFit(free: ReadonlySet<number>, span: number): number | undefined {
+  const wanted = Array.from({ length: span }, (_, i) => i)
+  return [...free].toSorted((a, b) => a - b).find((id) => wanted.every((i) => free.has(id + i)))
+}
+
 test('pages are taken in a row, once, and come back', () => {
   const rand = random(1)
   const list = new Freelist()
@@ -25,6 +31,7 @@ test('pages are taken in a row, once, and come back', () => {
     } else {
       const span = 1 + rand(8)
       const start = list.take(span)
+      assert.equal(start, firstFit(free, span))
       if (start === undefined) continue
       for (let id = start; id < start + span; id++) assert.ok(free.delete(id))
       taken.push({ start, span })

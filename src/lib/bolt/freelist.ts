@@ -10,9 +10,14 @@ interface Run {
   length: number
 }
 
+/** For so many lengths it is remembered where the search for a run begins. */
+const mostFloors = 64
+
 /** The free pages of a file, as runs in order, none touching the next. */
 export class Freelist {
   readonly #runs: Run[] = []
+  /** By length: no run that starts below this page is that long. */
+  readonly #floors = new Map<number, number>()
 
   #count = 0
 
@@ -23,8 +28,10 @@ export class Freelist {
 
   /** Takes `span` pages in a row from the first place they fit; undefined when nowhere. */
   take(span: number): number | undefined {
-    const index = this.#runs.findIndex((run) => run.length >= span)
+    const index = this.#firstOf(span)
     const run = this.#runs[index]
+    if (this.#floors.size >= mostFloors) this.#floors.clear()
+    this.#floors.set(span, run?.start ?? Infinity)
     if (run === undefined) return undefined
     const { start } = run
     this.#count -= span
@@ -42,18 +49,26 @@ export class Freelist {
     const index = this.#after(start)
     const before = this.#runs[index - 1]
     const after = this.#runs[index]
-    const end = start + span
     const joinsBefore = before !== undefined && before.start + before.length === start
-    const joinsAfter = after !== undefined && after.start === end
-    if (joinsBefore) {
-      before.length += span
-      if (!joinsAfter) return
-      before.length += after.length
-      this.#runs.splice(index, 1)
-    } else if (joinsAfter) {
-      after.start = start
-      after.length += span
-    } else this.#runs.splice(index, 0, { start, length: span })
+    const joinsAfter = after !== undefined && after.start === start + span
+    const run = {
+      start: joinsBefore ? before.start : start,
+      length: (joinsBefore ? before.length : 0) + span + (joinsAfter ? after.length : 0),
+    }
+    const first = joinsBefore ? index - 1 : index
+    const joined = Number(joinsBefore) + Number(joinsAfter)
+    if (joined === 1) this.#runs[first] = run
+    else this.#runs.splice(first, joined, run)
+    for (const [length, floor] of this.#floors) {
+      if (length <= run.length && run.start < floor) this.#floors.set(length, run.start)
+    }
+  }
+
+  /** The index of the first run that is `span` long, or that of the end. */
+  #firstOf(span: number): number {
+    let index = this.#after((this.#floors.get(span) ?? 0) - 1)
+    while (index < this.#runs.length && (this.#runs[index]?.length ?? 0) < span) index++
+    return index
   }
 
   /** The first of `freed` that is free already or is there twice: the file was damaged before. */

@@ -7,7 +7,7 @@ import {
   maxKeySize,
   pageHeaderSize,
 } from './page.ts'
-import { inRange } from './problem.ts'
+import { inRange } from './range.ts'
 
 /*
  * Pages read element by element, so that one wrong byte hides one pair and not the page. Compare
@@ -119,24 +119,45 @@ function readElements<T extends { readonly key: Buffer }>(
   read: Reader<T>,
 ): Loose & { readonly sound: T[] } {
   const count = buf.readUInt16LE(10)
-  const fitting = Math.min(count, Math.floor((buf.length - pageHeaderSize) / elementSize))
-  const end = pageHeaderSize + fitting * elementSize
-  let strangers = 0
-  const all = Array.from({ length: fitting }, (_, i): T | string => {
-    const element = read(buf, pageHeaderSize + i * elementSize, end)
-    if (typeof element === 'string' || inRange(bounds, element.key)) return element
-    strangers++
-    return 'has a key that belongs elsewhere'
-  })
+  let all = elementsIn(buf, bounds, read, count)
+  const table = tableLength(buf)
+  const hopeless = all.length > table && all.every((element) => typeof element === 'string')
+  if (hopeless) all = elementsIn(buf, bounds, read, table)
   const kept = new Set(longestAscent(all))
   const faults = faultsOf(all, kept)
-  if (fitting < count) {
+  if (all.length < count) {
     const after = all.findLast((_, i) => kept.has(i))
     const message = `says that it has ${count} elements: more than fit`
     faults.push({ message, after: keyOf(after), before: undefined })
   }
   const sound = all.filter((element, i): element is T => kept.has(i) && typeof element !== 'string')
-  return { sound, faults, strange: strangers * 2 > fitting }
+  const strangers = all.filter((element) => element === stranger).length
+  return { sound, faults, strange: strangers * 2 > all.length }
+}
+
+/** What an element is that is sound but for its place. */
+const stranger = 'has a key that belongs elsewhere'
+
+/** The first `count` elements, or as many as fit. */
+function elementsIn<T extends { readonly key: Buffer }>(
+  buf: Buffer,
+  bounds: Bounds,
+  read: Reader<T>,
+  count: number,
+): (T | string)[] {
+  const length = Math.min(count, Math.floor((buf.length - pageHeaderSize) / elementSize))
+  const end = pageHeaderSize + length * elementSize
+  return Array.from({ length }, (_, i): T | string => {
+    const element = read(buf, pageHeaderSize + i * elementSize, end)
+    return typeof element === 'string' || inRange(bounds, element.key) ? element : stranger
+  })
+}
+
+/** How many elements there are when the first key begins where they end, as it does in all pages. */
+function tableLength(buf: Buffer): number {
+  if (buf.length < pageHeaderSize + elementSize) return 0
+  const leaf = buf.readUInt16LE(8) === leafFlag
+  return Math.floor(buf.readUInt32LE(pageHeaderSize + (leaf ? 4 : 0)) / elementSize)
 }
 
 const keyOf = (element: { readonly key: Buffer } | string | undefined): Buffer | undefined =>

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempDisposableSync, openSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { MemoryFile } from '#testing/memory-file.ts'
 import type { random } from '#testing/random.ts'
 import { soak, soakMs } from '#testing/soak.ts'
 
-import type { Bucket, ReadBucket } from './database.ts'
+import { checkFile } from './check.ts'
+import { create } from './create.ts'
+import type { Bucket, Database, ReadBucket } from './database.ts'
+import { FdFile } from './file.ts'
 import { openDatabase } from './open.ts'
 
 /** A bucket as plain data. */
@@ -50,8 +54,14 @@ function step(rand: Random, bucket: Bucket, model: Model, depth: number): void {
   } else if (dice < 15 && pick !== undefined) {
     bucket.deleteBucket(pick[0])
     model.pairs.delete(pick[0])
+  } else if (dice < 18) {
+    model.sequence = BigInt.asUintN(64, model.sequence + 1n)
+    assert.equal(bucket.nextSequence(), model.sequence)
   } else if (dice < 20) {
-    model.sequence = bucket.nextSequence()
+    model.sequence = BigInt(rand(2 ** 31)) << BigInt(rand(34))
+    bucket.setSequence(model.sequence)
+  } else if (dice < 28) {
+    checkReads(rand, bucket, model)
   } else if (depth === 0 || (old !== undefined && typeof old !== 'string')) {
     assert.equal(bucket.get(key), undefined)
   } else if (dice < 70) {
@@ -59,6 +69,32 @@ function step(rand: Random, bucket: Bucket, model: Model, depth: number): void {
     bucket.put(key, value)
     model.pairs.set(key, value)
   } else deleteSome(rand, bucket, model)
+}
+
+/** Looks a key up, and reads a few pairs from a key on that may not be there. */
+function checkReads(rand: Random, bucket: ReadBucket, model: Model): void {
+  const key = randomKey(rand)
+  const value = model.pairs.get(key)
+  const found = bucket.get(key)
+  assert.equal(
+    found && Buffer.from(found).toString(),
+    typeof value === 'string' ? value : undefined,
+  )
+  assert.equal(bucket.bucket(key) !== undefined, typeof value === 'object')
+  assert.equal(bucket.sequence, model.sequence)
+  const read = bucket.entries(key)[Symbol.iterator]()
+  const after = [...model.pairs.keys()].toSorted().filter((name) => name >= key)
+  for (const name of after.slice(0, 20)) {
+    const { value: entry } = read.next()
+    assert.equal(entry && Buffer.from(entry.key).toString(), name)
+    assert.equal(entry?.value === undefined, typeof model.pairs.get(name) !== 'string')
+  }
+  if (after.length <= 20) assert.equal(read.next().done, true)
+  const buckets = [...model.pairs.keys()].filter(
+    (name) => typeof model.pairs.get(name) !== 'string',
+  )
+  const names = Array.from(bucket.buckets(), ([name]) => Buffer.from(name).toString())
+  assert.deepEqual(names, buckets.toSorted())
 }
 
 /** Deletes up to many pairs in a row, which makes pages small and empty. */
@@ -94,33 +130,64 @@ const sorted = (model: Model): Model => ({
   ),
 })
 
+/** A pinned state, and what it has to say for as long as it is held. */
+interface Held extends Disposable {
+  readonly root: ReadBucket
+  readonly model: Model
+}
+
+function holdState(db: Database, model: Model): Held {
+  const state = db.pin()
+  return { root: state.root, model: sorted(model), [Symbol.dispose]: () => state[Symbol.dispose]() }
+}
+
 test('a random history leaves what a plain map holds', { timeout: soakMs(120_000) }, async () => {
-  await soak('bolt-model', 4, async ({ below: rand }) => {
-    const dir = mkdtempSync(join(tmpdir(), 'bolt-'))
-    const path = join(dir, 'db')
+  await soak('bolt-model', 4, async ({ below: rand, count }) => {
+    using dir = mkdtempDisposableSync(join(tmpdir(), 'bolt-'))
+    const path = join(dir.path, 'db')
+    await createWith(path, 1024 << rand(7))
     let model = emptyModel()
-    try {
-      for (let round = 0; round < 5; round++) {
-        await using db = await openDatabase(path, { noSync: true, cacheBytes: 64 * 1024 })
-        assert.deepEqual(db.view(snapshot), sorted(model))
-        for (let commit = 0; commit < 20; commit++) {
-          const updates: Promise<unknown>[] = []
-          for (let n = rand(4); n >= 0; n--) {
-            const fails = rand(5) === 0
-            const update = db.update((tx) => {
-              const next = structuredClone(model)
-              for (let i = rand(60); i >= 0; i--) step(rand, tx, next, 0)
-              if (fails) throw new Error('left out')
-              model = next
-            })
-            updates.push(fails ? assert.rejects(update, /left out/) : update)
-          }
-          await Promise.all(updates)
-        }
-        assert.deepEqual(db.view(snapshot), sorted(model))
+    for (let round = 0; round < 5; round++) {
+      await using db = await openDatabase(path, { noSync: true, cacheBytes: 64 * 1024 })
+      assert.deepEqual(db.view(snapshot), sorted(model))
+      let held: Held | undefined
+      for (let commit = 0; commit < 20; commit++) {
+        if (rand(8) === 0) held ??= holdState(db, model)
+        model = await commitSome(rand, db, model)
+        count('commits')
+        if (held === undefined || rand(4) > 0) continue
+        assert.deepEqual(snapshot(held.root), held.model)
+        held[Symbol.dispose]()
+        held = undefined
       }
-    } finally {
-      rmSync(dir, { recursive: true, force: true })
+      assert.deepEqual(db.view(snapshot), sorted(model))
+      const { problems } = await checkFile(new MemoryFile(readFileSync(path)))
+      assert.deepEqual(problems, [])
     }
   })
 })
+
+/** Some updates at once, a few of which fail. What is stored then. */
+async function commitSome(rand: Random, db: Database, before: Model): Promise<Model> {
+  let model = before
+  const updates: Promise<unknown>[] = []
+  for (let n = rand(4); n >= 0; n--) {
+    const fails = rand(5) === 0
+    const update = db.update((tx) => {
+      const next = structuredClone(model)
+      for (let i = rand(60); i >= 0; i--) step(rand, tx, next, 0)
+      if (fails) throw new Error('left out')
+      model = next
+    })
+    updates.push(fails ? assert.rejects(update, /left out/) : update)
+  }
+  await Promise.all(updates)
+  return model
+}
+
+/** Makes a file as a machine with such pages does. */
+async function createWith(path: string, pageSize: number): Promise<void> {
+  const file = new FdFile(openSync(path, 'w+'), path)
+  await create(file, false, pageSize)
+  file.close()
+}

@@ -1,7 +1,7 @@
 import type { Database, ReadBucket } from './database.ts'
 import { readLoosely } from './loose.ts'
 import type { LeafElement } from './page.ts'
-import type { Range } from './problem.ts'
+import type { Range } from './range.ts'
 import { readLinks, type Start } from './roots.ts'
 
 /** A leaf that nothing refers to, and that can only belong to one of the ranges that are lost. */

@@ -1,3 +1,5 @@
+import type { Range } from './range.ts'
+
 /** What part of a file a problem is in. */
 export type ProblemKind = 'file' | 'meta' | 'page' | 'pair' | 'bucket' | 'freelist'
 
@@ -13,35 +15,3 @@ export interface Problem {
   /** What cannot be read because of it. */
   readonly lost?: Range
 }
-
-/** The pairs of one bucket that are not below `from` but below `below`; undefined has no limit. */
-export interface Range {
-  /** The names of the buckets from the root to it; empty for the root. */
-  readonly bucket: readonly Buffer[]
-  readonly from?: Buffer | undefined
-  readonly below?: Buffer | undefined
-}
-
-/** A key as a person reads it: text where it is text, else hexadecimal. */
-export function printable(key: Uint8Array): string {
-  const text = Buffer.from(key).toString('utf8')
-  const isText = /^[\P{C} ]+$/u.test(text) && !text.includes('\ufffd')
-  return isText ? text : `0x${Buffer.from(key).toString('hex')}`
-}
-
-/** A bucket as a person reads it: `v1 / default / images`. */
-export const bucketText = (names: readonly Uint8Array[]): string =>
-  names.length === 0 ? 'the root' : `bucket ${names.map(printable).join(' / ')}`
-
-/** A range as a person reads it. */
-export function rangeText({ bucket, from, below }: Range): string {
-  const where = bucketText(bucket)
-  const [first, last] = [from, below].map((key) => key && JSON.stringify(printable(key)))
-  if (first === undefined && last === undefined) return `all of ${where}`
-  if (first === undefined) return `${where} before ${last}`
-  return last === undefined ? `${where} from ${first} on` : `${where} from ${first} to ${last}`
-}
-
-/** Whether `key` of the bucket that `range` is about is in it. */
-export const inRange = ({ from, below }: Omit<Range, 'bucket'>, key: Buffer): boolean =>
-  (from === undefined || key.compare(from) >= 0) && (below === undefined || key.compare(below) < 0)

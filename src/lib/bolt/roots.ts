@@ -1,7 +1,7 @@
 import { readUint64 } from './bytes.ts'
 import type { BoltFile } from './file.ts'
 import { readFreePages } from './free-pages.ts'
-import { readLoosely } from './loose.ts'
+import { extent, readLoosely } from './loose.ts'
 import { type Meta, metaFields, metaSize, noFreelist } from './meta.ts'
 import { pageSizeOf, readMetas } from './metas.ts'
 import { bucketHeaderSize, pageHeaderSize } from './page.ts'
@@ -107,6 +107,7 @@ function linksOf({ file, pageSize, highWater }: Ground, id: number): Links | und
   file.read(first, id * pageSize)
   const span = 1 + first.readUInt32LE(12)
   if (readUint64(first, 0) !== id || id + span > highWater) return undefined
+  if (span > 1 + Math.ceil(extent(first) / pageSize)) return undefined
   const buf = span === 1 ? first : Buffer.alloc(span * pageSize)
   if (span > 1) file.read(buf, id * pageSize)
   const page = readLoosely(buf, {})

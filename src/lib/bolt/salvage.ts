@@ -2,8 +2,10 @@ import type { Bucket, Database } from './database.ts'
 import type { BoltFile } from './file.ts'
 import { orphansFor } from './orphans.ts'
 import { bucketHeaderSize } from './page.ts'
-import { inRange, type Problem, type Range } from './problem.ts'
+import type { Problem } from './problem.ts'
+import { contains, covers, overlap, type Range } from './range.ts'
 import { type Start, startsOf } from './roots.ts'
+import { withoutErrors } from './unreadable.ts'
 import { type Visit, Walker } from './walk.ts'
 
 /** What became of a damaged file. */
@@ -50,7 +52,7 @@ export async function salvage(
   out: Database,
   options: SalvageOptions = {},
 ): Promise<SalvageReport> {
-  const [best, second] = await startsOf(file, options.signal)
+  const [best, second] = await startsOf(withoutErrors(file), options.signal)
   const copier = new Copier(out, options)
   if (best === undefined) {
     return { source: undefined, certain: false, ...copier.counts, losses: [], doubts: [] }
@@ -85,7 +87,10 @@ class Copier {
     return { seen: walker.seen, losses, doubts }
   }
 
-  /** Copies what `losses` miss from another state. The losses, with what was done about each. */
+  /**
+   * Copies what `losses` miss from another state. The losses, with what was done about each, and
+   * the parts of them that the other state misses, too.
+   */
   async fill(losses: readonly Loss[], start: Start): Promise<readonly Loss[]> {
     if (losses.length === 0) return []
     const missing: Loss[] = []
@@ -93,9 +98,11 @@ class Copier {
       visits,
     })
     await this.#copyAll(within(walker.walk(start.root), losses), start)
-    return losses.map((loss) =>
-      missing.some((other) => overlap(loss, other)) ? loss : { ...loss, remedy: 'previous' },
-    )
+    return losses.flatMap((loss) => {
+      const parts = missing.filter((other) => overlap(loss, other))
+      if (parts.some((part) => contains(part, loss))) return [loss]
+      return [{ ...loss, remedy: 'previous' }, ...parts]
+    })
   }
 
   /** Copies what is still missing from leaves that nothing refers to. */
@@ -180,22 +187,3 @@ function* within(found: Iterable<Visit>, ranges: readonly Range[]): Generator<Vi
     }
   }
 }
-
-/** Whether `range` has the pair `key` of `bucket`, itself or in a nested bucket. */
-function covers(range: Range, bucket: readonly Buffer[], key: Buffer): boolean {
-  const { length } = range.bucket
-  return startsWith(bucket, range.bucket) && inRange(range, bucket[length] ?? key)
-}
-
-function overlap(a: Range, b: Range): boolean {
-  const [outer, inner] = a.bucket.length <= b.bucket.length ? [a, b] : [b, a]
-  const name = inner.bucket[outer.bucket.length]
-  if (!startsWith(inner.bucket, outer.bucket)) return false
-  return name === undefined ? !isBefore(a, b) && !isBefore(b, a) : inRange(outer, name)
-}
-
-const startsWith = (names: readonly Buffer[], start: readonly Buffer[]): boolean =>
-  start.every((name, i) => names[i]?.equals(name))
-
-const isBefore = ({ below }: Range, { from }: Range): boolean =>
-  below !== undefined && from !== undefined && below.compare(from) <= 0

@@ -33,10 +33,7 @@ export const isSmall = (node: Node, pageSize: number): boolean =>
 /** Whether a node has to be joined with a neighbour even when the two must be cut again. */
 export const isStunted = (node: Node): boolean => !node.leaf && node.count < least
 
-/**
- * Where the parts start: each at most a page, all about as full, none with fewer than `least`
- * elements.
- */
+/** Where the parts start: each at most a page, all about as full, none with too few elements. */
 function cutPoints(sizes: readonly number[], pageSize: number): number[] {
   const total = sizes.reduce((sum, size) => sum + size, 0)
   const room = pageSize - pageHeaderSize
@@ -46,14 +43,21 @@ function cutPoints(sizes: readonly number[], pageSize: number): number[] {
   let used = 0
   for (const [i, size] of sizes.entries()) {
     const full = used + size > room || used >= target
-    if (full && i - start >= least && sizes.length - i >= least) {
+    if (full && i - start >= least) {
       cuts.push(i)
       start = i
       used = 0
     }
     used += size
   }
-  return cuts
+  return sizes.length - start >= least ? cuts : withLongerEnd(cuts, sizes.length)
+}
+
+/** Lets the last part begin earlier, or be part of the one before when that would have too few. */
+function withLongerEnd(cuts: readonly number[], length: number): number[] {
+  const rest = cuts.slice(0, -1)
+  const start = length - least
+  return start - (rest.at(-1) ?? 0) >= least ? [...rest, start] : rest
 }
 
 function slice(node: Node, start: number, end: number): Node {

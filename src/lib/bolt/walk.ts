@@ -9,7 +9,8 @@ import {
   readLoosely,
 } from './loose.ts'
 import { bucketHeaderSize, type LeafElement, pageHeaderSize } from './page.ts'
-import { bucketText, type Problem, type ProblemKind, type Range } from './problem.ts'
+import type { Problem, ProblemKind } from './problem.ts'
+import { bucketText, type Range } from './range.ts'
 
 /** A page of a tree as it was found, with what of it can be read. */
 export interface Visit {
@@ -151,11 +152,7 @@ export class Walker {
   #bytes(id: number, span: number): Buffer | undefined {
     const { file, pageSize } = this.#ground
     const buf = Buffer.allocUnsafeSlow(span * pageSize)
-    try {
-      return file.read(buf, id * pageSize) === buf.length ? buf : undefined
-    } catch {
-      return undefined
-    }
+    return file.read(buf, id * pageSize) === buf.length ? buf : undefined
   }
 
   #read(buf: Buffer, step: Step): LooseLeaf | LooseBranch | undefined {
