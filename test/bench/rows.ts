@@ -8,6 +8,7 @@ import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
 import { gcLatency } from './gc-latency.ts'
 import { start } from './start.ts'
+import { unpackMemory } from './unpack-memory.ts'
 import { writes } from './writes.ts'
 
 /** All that is measured, in the order of the table. */
@@ -22,4 +23,5 @@ export const rows: readonly Row[] = [
   start,
   gcLatency,
   memory,
+  unpackMemory,
 ]
