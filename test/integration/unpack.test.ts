@@ -79,7 +79,8 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
 
   /** What `look` sees in the snapshot `name`, mounted. */
   async function inside<T>(name: string, look: (root: string) => T): Promise<T> {
-    const mounts = await client.snapshots().view(`view ${name}`, name)
+    const labels = { 'containerd.io/gc.root': 'yes' }
+    const mounts = await client.snapshots().view(`view ${name}`, name, { labels })
     const root = join(daemon.dir, 'mounted')
     mkdirSync(root, { recursive: true })
     mountAll(mounts, root)

@@ -21,14 +21,11 @@ const turn = 2
 /**
  * Adds up `root` and everything below it, without following symbolic links. What disappears
  * meanwhile is not counted.
- *
- * @throws `ENOENT` when `root` is missing and `required`.
  */
 export async function diskUsage(
   root: string,
-  options: { readonly signal?: AbortSignal; readonly required?: boolean } = {},
+  options: { readonly signal?: AbortSignal } = {},
 ): Promise<DiskUsage> {
-  if (options.required) lstatSync(root)
   const linked = new Set<string>()
   let inodes = 0
   let size = 0

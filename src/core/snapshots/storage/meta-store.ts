@@ -105,8 +105,8 @@ export class MetaStore implements AsyncDisposable {
     measure: (id: string) => Promise<Usage>,
   ): Promise<void> {
     for (;;) {
-      const { id, info } = this.info(key)
-      const usage = info.kind === 'active' ? await measure(id) : notMeasured
+      const { id } = this.info(key)
+      const usage = await measure(id)
       const committed = this.#db.update((tx) => {
         if (getInfo(tx, key).id !== id) return false
         commitActive(tx, { name, key, usage }, options)
@@ -131,9 +131,6 @@ export class MetaStore implements AsyncDisposable {
     await this.#db[Symbol.asyncDispose]()
   }
 }
-
-/** Of what cannot be committed. */
-const notMeasured: Usage = { inodes: 0, size: 0 }
 
 /** `promise`; when it fails, `words` come before the message. */
 async function inWords<T>(words: string, promise: Promise<T>): Promise<T> {
