@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { glob, lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Transform } from 'node:stream'
+import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 
@@ -28,12 +28,22 @@ export async function makeBigImage(dir: string, bytes: number): Promise<BigImage
   await writeFile(list, withDirectories(files).join('\0'))
   const layer = await writeLayer(list, tree)
   await rm(list)
-  await writeMetadata(tree, layer)
   const file = join(dir, 'big.tar')
+  await writeArchive(tree, file, name, layer)
+  return { name, file, gzipBytes: layer.size, tarBytes: layer.tarBytes, files: files.length }
+}
+
+/** Makes the archive `file` of an image out of `tree`, which has its layer, and removes `tree`. */
+export async function writeArchive(
+  tree: string,
+  file: string,
+  image: string,
+  layer: Layer,
+): Promise<void> {
+  await writeMetadata(tree, image, layer)
   const { code, stderr } = await run('tar', ['-cf', file, '-C', tree, '.'])
   if (code !== 0) throw new Error(`tar: ${stderr}`)
   await rm(tree, { recursive: true })
-  return { name, file, gzipBytes: layer.size, tarBytes: layer.tarBytes, files: files.length }
 }
 
 /** Paths relative to the prefix, in the order of their hashes, until they fill `bytes`. */
@@ -64,7 +74,8 @@ function withDirectories(files: readonly string[]): readonly string[] {
   return [...all].toSorted()
 }
 
-interface Layer {
+/** A layer that was written. Sizes in bytes. */
+export interface Layer {
   readonly digest: string
   readonly diffId: string
   readonly size: number
@@ -76,9 +87,14 @@ async function writeLayer(list: string, tree: string): Promise<Layer> {
   const tar = spawn('tar', ['-cf', '-', '-C', prefix, '--owner=0', '--group=0', ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
+  return await compressLayer(tar.stdout, tree)
+}
+
+/** Writes what `source` gives as a gzip layer below `tree`. */
+export async function compressLayer(source: Readable, tree: string, level = 6): Promise<Layer> {
   const [plain, compressed] = [new Hashed(), new Hashed()]
   const blob = join(tree, 'layer')
-  await pipeline(tar.stdout, plain, createGzip(), compressed, createWriteStream(blob))
+  await pipeline(source, plain, createGzip({ level }), compressed, createWriteStream(blob))
   await rename(blob, blobPath(tree, compressed.digest()))
   return {
     digest: compressed.digest(),
@@ -109,7 +125,7 @@ class Hashed extends Transform {
 const blobPath = (tree: string, digest: string): string =>
   join(tree, 'blobs', digest.replace(':', '/'))
 
-async function writeMetadata(tree: string, layer: Layer): Promise<void> {
+async function writeMetadata(tree: string, image: string, layer: Layer): Promise<void> {
   const config = await writeJson(tree, 'config', {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
@@ -123,7 +139,7 @@ async function writeMetadata(tree: string, layer: Layer): Promise<void> {
     config,
     layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest, size }],
   })
-  const annotations = { 'io.containerd.image.name': name }
+  const annotations = { 'io.containerd.image.name': image }
   const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] }
   await writeFile(join(tree, 'index.json'), JSON.stringify(index))
   await writeFile(join(tree, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')

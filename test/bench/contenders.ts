@@ -11,6 +11,7 @@ export interface Shared {
   /** The archive of the small image, and the image's name. */
   readonly smallImage: { readonly file: string; readonly name: string }
   readonly bigImage?: BigImage
+  readonly hugeImage?: BigImage
   /** The Node that runs wharfd. */
   readonly node: string
   /** The `wharfd.mjs` that is measured. */
@@ -59,7 +60,7 @@ export async function startSubject(
     await ctrOf(shared.ctr, ['-a', daemon.address, '-n', namespace, ...args])
   await ctr('image', 'import', shared.smallImage.file)
   const image = shared.smallImage.name
-  const { node, program, quick, crun, bigImage } = shared
+  const { node, program, quick, crun, bigImage, hugeImage } = shared
   const owned = scope.move()
   return {
     contender,
@@ -72,6 +73,7 @@ export async function startSubject(
     crun,
     ctr,
     ...(bigImage && { bigImage }),
+    ...(hugeImage && { hugeImage }),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
 }

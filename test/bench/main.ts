@@ -10,6 +10,7 @@ import { busyboxImage, writeImage } from '#testing/image.ts'
 
 import { makeBigImage } from './big-image.ts'
 import { contenders, copyNode, type Shared } from './contenders.ts'
+import { makeHugeImage } from './huge-image.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, parseOptions, usage } from './options.ts'
 import { type Progress, progressOn } from './progress.ts'
@@ -26,6 +27,8 @@ import type { Contender } from './row.ts'
 const smallImage = 'docker.io/library/busybox:latest'
 const bigImageBytes = 520_000_000
 const quickImageBytes = 40_000_000
+const hugeImageBytes = 2_000_000_000
+const quickHugeImageBytes = 200_000_000
 
 async function main(args: readonly string[]): Promise<number> {
   const options = parseOptions(args)
@@ -85,10 +88,13 @@ async function share(
   const file = join(dir, 'small.tar')
   await writeImage(busyboxImage(smallImage), file)
   const bytes = quick ? quickImageBytes : bigImageBytes
+  const hugeBytes = quick ? quickHugeImageBytes : hugeImageBytes
   const big = rows.some((row) => row.bigImage)
+  const huge = rows.some((row) => row.name === 'unpack-memory')
   return {
     smallImage: { file, name: smallImage },
     ...(big && { bigImage: await makeBigImage(dir, bytes) }),
+    ...(huge && { hugeImage: await makeHugeImage(dir, hugeBytes) }),
     node: await copyNode(dir),
     program: source ? programPath('wharfd.mjs') : await buildRelease(join(dir, 'release')),
     crun: isInstalled('crun'),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 
 /** Memory of a process, bytes. */
 export interface Memory {
@@ -18,6 +18,16 @@ function kilobytesIn(text: string, name: string): number {
   const found = text.match(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm'))?.[1]
   if (found === undefined) throw new Error(`no ${name} in:\n${text}`)
   return Number(found)
+}
+
+/** Lets the kernel begin anew with the most that a process has held. */
+export async function forgetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** The most that a process has held in memory since then, bytes of RSS. */
+export async function peakOf(pid: number): Promise<number> {
+  return kilobytesIn(await readFile(`/proc/${pid}/status`, 'utf8'), 'VmHWM') * 1024
 }
 
 /** The parent of a process. @throws ENOENT when it has ended. */

@@ -58,6 +58,8 @@ export interface Subject {
   readonly crun: boolean
   /** The archive of an image as large as real ones, where a row imports it. */
   readonly bigImage?: BigImage
+  /** The archive of an image of 2 GB, where a row unpacks it. */
+  readonly hugeImage?: BigImage
   /**
    * Runs `ctr`, the same for all daemons. @returns what it wrote to stdout.
    * @throws an Error with what it said, unless it ends with 0.
@@ -65,7 +67,7 @@ export interface Subject {
   readonly ctr: (...args: readonly string[]) => Promise<string>
 }
 
-/** An archive with one image of one layer, made of files of this machine. */
+/** An archive with one image of one layer. */
 export interface BigImage {
   readonly name: string
   readonly file: string

@@ -11,6 +11,7 @@ import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
 import { start } from './start.ts'
 import { startFull } from './start-full.ts'
+import { unpackMemory } from './unpack-memory.ts'
 import { writes } from './writes.ts'
 
 /** All that is measured, in the order of the table. */
@@ -28,4 +29,5 @@ export const rows: readonly Row[] = [
   startFull,
   gcLatency,
   memory,
+  unpackMemory,
 ]

@@ -106,7 +106,7 @@ class Ward implements AsyncDisposable {
   async layers(): Promise<readonly string[]> {
     await using database = await openDatabase(join(this.backend, 'metadata.db'), { readOnly: true })
     const committed = database
-      .view((tx) => listSnapshots(tx))
+      .view((tx) => [...listSnapshots(tx)])
       .filter(({ info }) => info.kind === 'committed')
       .toSorted((a, b) => Number(a.id) - Number(b.id))
     const files = this.snapshotter === 'overlayfs' ? 'fs' : ''

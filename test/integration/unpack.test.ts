@@ -13,7 +13,8 @@ import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
 import { SnapshotPrepareSchema } from '#gen/events/snapshot_pb.ts'
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
-import { type TestDaemon, startDaemon } from '#testing/daemon.ts'
+import { everyContainerd } from '#testing/containerd.ts'
+import { run, type TestDaemon, startDaemon } from '#testing/daemon.ts'
 import { archive, dir, file, hard } from '#testing/layer-archive.ts'
 
 /*
@@ -59,7 +60,7 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
   let client: Client
 
   before(async () => {
-    daemon = await startDaemon()
+    daemon = await startDaemon({ config: '[debug]\nlevel = "debug"' })
     client = await connect(daemon.address, { namespace: 'unpack' })
   })
   after(async () => {
@@ -73,7 +74,13 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
     const path = join(daemon.dir, 'image.tar')
     writeLayout(name, layers, path)
     const [image] = await client.images.import(path)
-    const mounts = await client.snapshots().view(`view ${name}`, await image?.chainId())
+    return await inside((await image?.chainId()) ?? '', look)
+  }
+
+  /** What `look` sees in the snapshot `name`, mounted. */
+  async function inside<T>(name: string, look: (root: string) => T): Promise<T> {
+    const labels = { 'containerd.io/gc.root': 'yes' }
+    const mounts = await client.snapshots().view(`view ${name}`, name, { labels })
     const root = join(daemon.dir, 'mounted')
     mkdirSync(root, { recursive: true })
     mountAll(mounts, root)
@@ -202,5 +209,55 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
       parents,
       layers.map(() => ''),
     )
+  })
+
+  /** How often the daemon has unpacked each blob, by its log. */
+  async function timesApplied(): Promise<ReadonlyMap<string, number>> {
+    const times = new Map<string, number>()
+    for (const [, digest = ''] of (await daemon.log()).matchAll(
+      /diff applied.*digest="?([^" ]+)/g,
+    )) {
+      times.set(digest, (times.get(digest) ?? 0) + 1)
+    }
+    return times
+  }
+
+  void test('processes that unpack one image at once have the work done once', async () => {
+    const layers = Array.from({ length: 3 }, (_, i) =>
+      archive(file(`shared${i}`, `${i}`.repeat(4_000_000))),
+    )
+    const path = join(daemon.dir, 'shared.tar')
+    writeLayout('docker.io/library/shared:1', layers, path)
+    const [image] = await client.images.import(path, { unpack: false })
+    assert.ok(image)
+    await using scope = new AsyncDisposableStack()
+    const others: Client[] = []
+    for (let i = 0; i < 4; i++) {
+      others.push(scope.use(await connect(daemon.address, { namespace: 'unpack' })))
+    }
+    const tops = await Promise.all(
+      others.map(async (other) => (await other.images.get(image.name)).unpack()),
+    )
+    assert.equal(new Set(tops).size, 1)
+    const times = await timesApplied()
+    for (const layer of layers) assert.equal(times.get(sha256(gzipSync(layer))), 1)
+    for await (const { name } of client.snapshots().list()) assert.ok(!name.startsWith('extract-'))
+    assert.deepEqual(await inside(tops[0] ?? '', names), ['shared0', 'shared1', 'shared2'])
+  })
+
+  void test('every ctr that imports one image at once succeeds', async () => {
+    const layers = Array.from({ length: 2 }, (_, i) => archive(file(`many${i}`, 'x'.repeat(3e6))))
+    const path = join(daemon.dir, 'many.tar')
+    writeLayout('docker.io/library/many:1', layers, path)
+    for (const { ctr, major } of everyContainerd()) {
+      const local = major === 1 ? [] : ['--local']
+      const args = ['-a', daemon.address, '-n', `many${major}`, 'image', 'import', ...local, path]
+      const ran = await Promise.all(Array.from({ length: 4 }, async () => await run(ctr, args)))
+      for (const { code, stderr } of ran) assert.equal(code, 0, stderr)
+      const theirs = client.with({ namespace: `many${major}` })
+      const [image] = await theirs.images.list()
+      const info = await theirs.snapshots().stat((await image?.chainId()) ?? '')
+      assert.equal(info.kind, 'committed')
+    }
   })
 })

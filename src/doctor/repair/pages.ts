@@ -3,7 +3,8 @@ import type { Outcome } from '#doctor/finding.ts'
 import { type Findings, notRepaired, repaired } from '#doctor/findings.ts'
 import { type CheckReport, checkFile } from '#lib/bolt/check.ts'
 import type { BoltFile } from '#lib/bolt/file.ts'
-import { type Problem, rangeText } from '#lib/bolt/problem.ts'
+import type { Problem } from '#lib/bolt/problem.ts'
+import { rangeText } from '#lib/bolt/range.ts'
 import { describe } from '#lib/errors/errors.ts'
 
 export interface PagesOptions {

@@ -23,6 +23,11 @@ export interface PoolOptions {
 }
 
 const defaultHeapMb = 512
+/**
+ * Small, so that it is collected often: the buffers that went through a worker are not on V8's heap,
+ * and would be kept until 64 MB of them had come together.
+ */
+const youngMb = 3
 
 /** A few worker threads, started when needed; jobs that find none wait for their turn. */
 export class WorkerPool implements AsyncDisposable {
@@ -132,7 +137,10 @@ export class WorkerPool implements AsyncDisposable {
       name: 'wharf-diff',
       // Native calls open files too, which Node would take for someone else's.
       trackUnmanagedFds: false,
-      resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMb ?? defaultHeapMb },
+      resourceLimits: {
+        maxOldGenerationSizeMb: this.#options.heapMb ?? defaultHeapMb,
+        maxYoungGenerationSizeMb: youngMb,
+      },
     })
     // Whoever waits for its outcome hears of it too; without a listener it would end the daemon.
     worker.on('error', () => undefined)

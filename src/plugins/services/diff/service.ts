@@ -4,7 +4,9 @@ import type { Descriptor } from '#core/images/images.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { hasCode, notFound, unimplemented } from '#lib/errors/errors.ts'
 import { definePlugin, each } from '#plugin/plugin.ts'
-import { DiffPlugin, DiffService } from '#plugins/types.ts'
+import { DiffPlugin, DiffService, MetadataPlugin } from '#plugins/types.ts'
+
+import { ApplyOnce } from './once.ts'
 
 /** `[plugins."io.containerd.service.v1.diff-service"]` in config.toml. */
 export interface DiffServiceConfig {
@@ -72,11 +74,12 @@ function choose(differs: ReadonlyMap<string, Differ>, names: readonly string[]):
 export const diffServicePlugin = definePlugin({
   type: DiffService,
   id: 'diff-service',
-  requires: { differs: each(DiffPlugin) },
+  requires: { differs: each(DiffPlugin), metadata: MetadataPlugin },
   config: defaults,
   describe: {
     default: 'Differs by id, in the order they are asked.',
     syncFs: 'Whether unpacked layers are written to disk before they count as unpacked.',
   },
-  init: ({ config, deps }) => new OrderedDiffer(choose(deps.differs, config.default)),
+  init: ({ config, deps }) =>
+    new ApplyOnce(new OrderedDiffer(choose(deps.differs, config.default)), deps.metadata),
 })
