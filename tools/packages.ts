@@ -21,7 +21,11 @@ export const testPrograms: readonly Program[] = [
   { name: 'mkfs.erofs', package: 'erofs-utils', why: 'makes the layers of the erofs snapshotter' },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
   { name: 'mkfs.btrfs', package: 'btrfs-progs', why: 'makes a file system of snapshots' },
-  { name: 'mkfs.xfs', package: 'xfsprogs', why: 'makes a disk that can be copied while it is in use' },
+  {
+    name: 'mkfs.xfs',
+    package: 'xfsprogs',
+    why: 'makes a disk that can be copied while it is in use',
+  },
   { name: 'skopeo', package: 'skopeo', why: 'an independent client of registries and archives' },
 ]
 

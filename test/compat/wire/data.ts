@@ -9,6 +9,9 @@ const text = Buffer.from('abcde')
 const digest = digestOf(text)
 const missing = digestOf('missing')
 
+/** Keeps a blob or a snapshot from the collectors, which run at moments of their own. */
+const kept = { 'containerd.io/gc.root': 'yes' }
+
 /** Calls for content. */
 export const contentSteps: Steps = (connection) => {
   const content = connection.client(Content)
@@ -40,7 +43,10 @@ export const contentSteps: Steps = (connection) => {
     ['write past the end', write({ action: WRITE, ref: 'r', offset: 9n, data: text })],
     ['write the rest', write({ action: WRITE, ref: 'r', offset: 3n, data: text.subarray(3) })],
     ['commit as another', write({ action: COMMIT, ref: 'r', offset: 5n, expected: missing })],
-    ['commit', write({ action: COMMIT, ref: 'r', offset: 5n, total: 5n, labels: { k: 'v' } })],
+    [
+      'commit',
+      write({ action: COMMIT, ref: 'r', offset: 5n, total: 5n, labels: { k: 'v', ...kept } }),
+    ],
     ['write what is known', write({ action: STAT, ref: 'r3', expected: digest })],
     [
       'write what turns out to be known',
@@ -71,9 +77,6 @@ const labelled = (path: string) => ({
 async function* each(requests: readonly object[]) {
   for (const request of requests) yield await Promise.resolve(request)
 }
-
-/** Keeps a snapshot from the collectors, which run at moments of their own. */
-const kept = { 'containerd.io/gc.root': 'yes' }
 
 /** Calls for snapshots. */
 export const snapshotSteps: Steps = (connection) => {
