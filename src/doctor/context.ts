@@ -3,7 +3,7 @@ import type { Catalog } from './catalog.ts'
 import type { Findings } from './findings.ts'
 import type { ImageGraph } from './image-graph.ts'
 import type { Places } from './places.ts'
-import type { Crew } from './work/crew.ts'
+import type { Crew } from './crew/crew.ts'
 import type { Database } from '#lib/bolt/database.ts'
 
 /** What every check works with. */

@@ -18,7 +18,7 @@ import { Findings } from './findings.ts'
 import { readImages } from './image-graph.ts'
 import { openDatabases } from './open-databases.ts'
 import type { Places } from './places.ts'
-import { Crew } from './work/crew.ts'
+import { Crew } from './crew/crew.ts'
 
 /** More threads than this wait for the disk. */
 const maxWorkers = 8

@@ -15,7 +15,7 @@ import type { Outcome } from '#doctor/finding.ts'
 import type { LayerBlob } from '#doctor/layer/check-layer.ts'
 import { allMounts, entriesMounted } from '#doctor/mounted.ts'
 import type { SnapshotterPlace } from '#doctor/places.ts'
-import type { CheckJob } from '#doctor/work/jobs.ts'
+import type { CheckJob } from '#doctor/crew/jobs.ts'
 
 type Exam = Pick<Examination, 'crew' | 'signal'>
 

@@ -72,7 +72,7 @@ export class Crew implements AsyncDisposable {
   }
 
   #start(): Worker {
-    const worker = new Worker(entryUrl('doctor/work/worker'), {
+    const worker = new Worker(entryUrl('doctor/crew/worker'), {
       name: 'wharf-doctor',
       // Native calls open files too, which Node would take for someone else's.
       trackUnmanagedFds: false,
