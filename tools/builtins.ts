@@ -8,9 +8,6 @@ import type { Plugin } from 'esbuild'
  */
 const late = ['crypto', 'http', 'tls', 'zlib']
 
-/** Packages that pino loads for transports, and for files of its own: it is given neither here. */
-const unused = /^(sonic-boom|thread-stream)$/
-
 /**
  * Has bundled code get Node's own modules from `process.getBuiltinModule`. An import statement makes
  * a facade of everything a module exports, for which Node loads what else it would load when it is
@@ -24,10 +21,6 @@ export const builtins: Plugin = {
       if (!builtinModules.includes(name)) return undefined
       return { path: name, namespace: kind === 'require-call' ? 'builtin-cjs' : 'builtin-esm' }
     })
-    build.onResolve({ filter: unused }, ({ path }) => ({ path, namespace: 'unused' }))
-    build.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({
-      contents: 'module.exports = class Unused {}',
-    }))
     build.onLoad({ filter: /.*/, namespace: 'builtin-cjs' }, ({ path }) => ({
       contents: late.includes(path) ? lateModule(path) : `module.exports = ${moduleOf(path)}`,
     }))

@@ -25,14 +25,21 @@ export type Native = (...args: Argument[]) => number
 let loadedKoffi: typeof Koffi | undefined
 let loadedLibc: Koffi.LibraryHandle | undefined
 
-/** The native bridge; loading it takes some 8 ms, so nothing does before its first call. */
+/** The native bridge; loading it takes some ms, so nothing does before its first call. */
 function koffi(): typeof Koffi {
   loadedKoffi ??= requireKoffi()
   return loadedKoffi
 }
 
+/** Its native part alone, which has all that is used here; the package finds it for any C library. */
 function requireKoffi(): typeof Koffi {
-  return createRequire(import.meta.url)('koffi')
+  const require = createRequire(import.meta.url)
+  const { arch } = process
+  try {
+    return require(`@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`)
+  } catch {
+    return require('koffi')
+  }
 }
 
 function libc(): Koffi.LibraryHandle {

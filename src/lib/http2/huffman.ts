@@ -28,65 +28,80 @@ function bitsOf(letter: string): number {
 }
 
 /*
- * The decoder goes through the code tree by four bits: `steps[state * 16 + nibble]` is the next
+ * The decoder goes through the code tree by four bits: a step is the next
  * state in its low 9 bits, then whether a symbol has ended (1 bit), and the symbol (8 bits). No
  * code is shorter than five bits, so no step ends two symbols.
  */
 const stateBits = 0x1ff
 const symbolEnded = 0x200
 const failed = 0x1ff
-let steps: Uint32Array | undefined
-/** States in which the end of the text is no error: at most 7 bits, all ones, since a symbol. */
-const accepting = new Set<number>()
+const unknown = 0xffffffff
+let steps: Steps | undefined
 
 assignCodes()
 
 function assignCodes(): void {
-  let code = 0
-  for (let length = shortestBits; length <= bitsOf('z'); length++) {
-    code *= 2
-    for (const [symbol, own] of bits.entries()) if (own === length) codes[symbol] = code++
+  const byLength = Array.from(bits.keys()).toSorted((a, b) => bitsAt(a) - bitsAt(b) || a - b)
+  let [code, length] = [0, shortestBits]
+  for (const symbol of byLength) {
+    code *= 2 ** (bitsAt(symbol) - length)
+    length = bitsAt(symbol)
+    codes[symbol] = code++
   }
 }
 
-/** Inner nodes of the tree: the two children of each; a leaf is the complement of its symbol. */
-type Tree = [number, number][]
+function bitsAt(symbol: number): number {
+  return bits[symbol] ?? 0
+}
+
+/** The two children of each inner node, `tree[node * 2 + bit]`; a leaf is the complement of its symbol. */
+type Tree = Int16Array
 
 function plant(): Tree {
-  const tree: Tree = [[0, 0]]
+  const tree = new Int16Array((lengths.length - 1) * 2)
+  let nodes = 1
   for (const [symbol, code] of codes.entries()) {
     let node = 0
-    const length = bits[symbol] ?? 0
-    for (let bit = length - 1; bit >= 0; bit--) {
-      const side = (code >>> bit) & 1
-      const inner = tree[node]
-      if (!inner) throw new RangeError('the code is no tree')
-      if (bit === 0) inner[side] = ~symbol
-      else if (inner[side] === 0) inner[side] = tree.push([0, 0]) - 1
-      node = inner[side] ?? 0
+    for (let bit = bitsAt(symbol) - 1; bit > 0; bit--) {
+      const child = node * 2 + ((code >>> bit) & 1)
+      if (tree[child] === 0) tree[child] = nodes++
+      node = tree[child] ?? 0
     }
+    tree[node * 2 + (code & 1)] = ~symbol
   }
   return tree
 }
 
-function buildSteps(): Uint32Array {
-  const tree = plant()
-  const table = new Uint32Array(tree.length * 16)
-  for (let state = 0; state < tree.length; state++) {
-    for (let nibble = 0; nibble < 16; nibble++)
-      table[state * 16 + nibble] = step(tree, state, nibble)
+/** The steps, each of which is found when it is first taken: most texts need few. */
+class Steps {
+  readonly #tree = plant()
+  readonly #table = new Uint32Array(this.#tree.length * 8).fill(unknown)
+  /** States in which the end of the text is no error: at most 7 bits, all ones, since a symbol. */
+  readonly accepting: ReadonlySet<number> = new Set(onesFrom(this.#tree))
+
+  next(state: number, nibble: number): number {
+    const known = this.#table[state * 16 + nibble] ?? failed
+    return known === unknown ? this.#find(state, nibble) : known
   }
-  for (let node = 0, depth = 0; depth < 8; depth++) {
-    accepting.add(node)
-    node = tree[node]?.[1] ?? 0
+
+  #find(state: number, nibble: number): number {
+    const found = step(this.#tree, state, nibble)
+    this.#table[state * 16 + nibble] = found
+    return found
   }
-  return table
+}
+
+/** The nodes that are reached by no bit, by a one, by two … and by seven. */
+function onesFrom(tree: Tree): number[] {
+  const nodes = [0]
+  for (let depth = 1; depth < 8; depth++) nodes.push(tree[(nodes.at(-1) ?? 0) * 2 + 1] ?? 0)
+  return nodes
 }
 
 function step(tree: Tree, state: number, nibble: number): number {
   let [node, symbol] = [state, -1]
   for (let bit = 3; bit >= 0; bit--) {
-    const next = tree[node]?.[(nibble >>> bit) & 1] ?? 0
+    const next = tree[node * 2 + ((nibble >>> bit) & 1)] ?? 0
     if (next === ~endOfString) return failed
     if (next < 0) symbol = ~next
     node = Math.max(0, next)
@@ -98,19 +113,19 @@ let scratch = Buffer.allocUnsafe(4096)
 
 /** The text of `bytes` from `start` to `end`. @throws `Http2Error` when it is none. */
 export function decodeHuffman(bytes: Buffer, start: number, end: number): string {
-  const table = (steps ??= buildSteps())
+  steps ??= new Steps()
   if ((end - start) * 2 > scratch.length) scratch = Buffer.allocUnsafe((end - start) * 2)
   let [state, length] = [0, 0]
   for (let at = start; at < end; at++) {
     const byte = bytes[at] ?? 0
     for (let shift = 4; shift >= 0; shift -= 4) {
-      const next = table[state * 16 + ((byte >>> shift) & 15)] ?? failed
+      const next = steps.next(state, (byte >>> shift) & 15)
       state = next & stateBits
       if (state === failed) throw corrupt()
       if ((next & symbolEnded) !== 0) scratch[length++] = next >>> 10
     }
   }
-  if (!accepting.has(state)) throw corrupt()
+  if (!steps.accepting.has(state)) throw corrupt()
   return scratch.toString('latin1', 0, length)
 }
 
