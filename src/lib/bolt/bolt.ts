@@ -20,6 +20,8 @@ export interface BoltSettings {
   readonly readOnly: boolean
   /** For how long update functions are gathered into one commit before it is flushed, in ms. */
   readonly gatherMs: number
+  /** Until when nothing may be written; a failure is that of every update. */
+  readonly settled: Promise<unknown>
 }
 
 /** A database on an open file, which it owns. */
@@ -103,6 +105,7 @@ export class BoltDatabase implements Database {
     if (this.#closed) return
     this.#closed = true
     await this.#working
+    await Promise.allSettled([this.#settings.settled])
     for (const scope of this.#pins) scope.open = false
     await this.#store[Symbol.asyncDispose]()
     this.#file.close()
@@ -122,6 +125,7 @@ export class BoltDatabase implements Database {
     const outcomes: (() => void)[] = []
     const jobs: Job[] = []
     try {
+      await this.#settings.settled
       await this.#store.prepare()
       const tx = this.#store.begin()
       const end = performance.now() + this.#settings.gatherMs

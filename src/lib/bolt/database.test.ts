@@ -100,6 +100,37 @@ test('nothing is acknowledged while the disk has not answered', async () => {
   assert.deepEqual(told, ['made', 'already there'])
 })
 
+test('what was in the file before is on disk before anything is written, and can be read at once', async () => {
+  const made = new MemoryFile()
+  await using first = await openFile(made, {})
+  await first.update(inBucket((b) => b.put('old', '')))
+  const file = new MemoryFile(afterKill(made.steps))
+  const gate = Promise.withResolvers<void>()
+  file.syncGate = gate.promise
+  await using db = await openFile(file, {})
+  const before = file.steps.length
+  const update = db.update(inBucket((b) => b.put('new', '')))
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(file.steps.length, before)
+  assert.ok(db.view((tx) => tx.bucket('b')?.get('old')))
+  gate.resolve()
+  await update
+  assert.ok(file.steps.length > before)
+})
+
+test('a file that cannot be made durable takes no update', async () => {
+  const made = new MemoryFile()
+  await using first = await openFile(made, {})
+  await first.update(inBucket((b) => b.put('old', '')))
+  const file = new MemoryFile(afterKill(made.steps))
+  file.failure = (kind) => (kind === 'sync' ? new Error('i/o error') : undefined)
+  await using db = await openFile(file, {})
+  await assert.rejects(db.update(inBucket((b) => b.put('new', ''))), /i\/o error/)
+  file.failure = () => undefined
+  await assert.rejects(db.update(inBucket((b) => b.put('new', ''))), /i\/o error/)
+  assert.ok(db.view((tx) => tx.bucket('b')?.get('old')))
+})
+
 test('an update that changes nothing does not touch the file', async () => {
   const file = new MemoryFile()
   await using db = await openFile(file, {})

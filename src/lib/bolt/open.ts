@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { open as openHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -30,8 +31,12 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   const readOnly = options.readOnly ?? false
   const fd = await openLocked(path, options)
   try {
-    if (!readOnly && options.noSync !== true) syncDirectory(dirname(path))
-    return await openFile(new FdFile(fd, path), options)
+    const durable = !readOnly && options.noSync !== true
+    return await openFile(
+      new FdFile(fd, path),
+      options,
+      durable ? [syncDirectory(dirname(path))] : [],
+    )
   } catch (err) {
     fs.closeSync(fd)
     throw err
@@ -61,18 +66,28 @@ function isAt(fd: number, path: string): boolean {
   return open.ino === named?.ino && open.dev === named.dev
 }
 
-/** Opens the database in `file`, which is locked and which it owns from then on. */
-export async function openFile(file: BoltFile, options: OpenOptions): Promise<Database> {
+/**
+ * Opens the database in `file`, which is locked and which it owns from then on.
+ *
+ * What a killed process wrote may be in memory only. It may be read as it is, but before anything is
+ * built upon it, it has to be on disk: the first update waits for that, and for `settling`.
+ */
+export async function openFile(
+  file: BoltFile,
+  options: OpenOptions,
+  settling: readonly Promise<void>[] = [],
+): Promise<Database> {
   const readOnly = options.readOnly ?? false
   const noSync = options.noSync ?? false
+  const tasks = [...settling]
   let meta = readMeta(file)
   if (meta === undefined && !readOnly) {
     await create(file, !noSync)
     meta = readMeta(file)
   } else if (!readOnly && !noSync) {
-    // What a killed process wrote may be in memory only. It is built upon, so it has to be on disk.
-    await file.sync(false)
+    tasks.push(file.sync(false))
   }
+  const settled = allOf(tasks)
   if (meta === undefined)
     throw new CodedError('data_loss', `database ${JSON.stringify(file.path)} is not valid`)
   const store = new Store(file, meta, {
@@ -80,7 +95,11 @@ export async function openFile(file: BoltFile, options: OpenOptions): Promise<Da
     noSync,
     keepRoom: options.keepRoom ?? false,
   })
-  return new BoltDatabase(file, store, { readOnly, gatherMs: options.gatherMs ?? defaultGatherMs })
+  return new BoltDatabase(file, store, {
+    readOnly,
+    gatherMs: options.gatherMs ?? defaultGatherMs,
+    settled,
+  })
 }
 
 async function lockFile(fd: number, path: string, options: OpenOptions): Promise<void> {
@@ -104,11 +123,15 @@ const locked = (path: string, cause?: unknown) =>
     { cause },
   )
 
-function syncDirectory(path: string): void {
-  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
-  try {
-    fs.fsyncSync(fd)
-  } finally {
-    fs.closeSync(fd)
-  }
+/** As `Promise.all`; that one has failed is said to those who wait, and only to them. */
+function allOf(tasks: readonly Promise<void>[]): Promise<unknown> {
+  const all = Promise.all(tasks)
+  all.catch(() => {})
+  return all
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const { O_RDONLY, O_DIRECTORY } = fs.constants
+  await using directory = await openHandle(path, O_RDONLY | O_DIRECTORY)
+  await directory.sync()
 }
