@@ -6,7 +6,16 @@ import type { Plugin } from 'esbuild'
  * Modules of which a daemon uses functions and classes only, and none before its first answer:
  * bundled code loads them at the first call. Each takes some ms.
  */
-const late = ['crypto', 'http', 'tls', 'zlib']
+const late = [
+  'child_process',
+  'crypto',
+  'http',
+  'inspector',
+  'inspector/promises',
+  'readline',
+  'tls',
+  'zlib',
+]
 
 /**
  * Has bundled code get Node's own modules from `process.getBuiltinModule`. An import statement makes

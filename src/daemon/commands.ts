@@ -2,6 +2,8 @@ import { buffer } from 'node:stream/consumers'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
 
+import { publishEvent } from '#plugins/events/publish.ts'
+import { ociHook } from './oci-hook.ts'
 import { builtins } from './builtins.ts'
 import { loadCatalog } from './catalog.ts'
 import { refuseUnknownKeys } from './config/check.ts'
@@ -24,7 +26,6 @@ export async function runCommand(flags: Flags): Promise<string> {
   if (word === 'config') return await configCommand(flags, rest)
   if (word === 'publish') return await publish(flags)
   if (word === 'oci-hook') {
-    const { ociHook } = await import('./oci-hook.ts')
     return await ociHook(rest)
   }
   throw invalidArgument(`unknown command "${word}"; see wharfd --help`)
@@ -69,7 +70,6 @@ async function explainCommand(flags: Flags, key: string): Promise<string> {
 /** Publishes the event on standard input: how shims of old report, through `-publish-binary`. */
 async function publish({ topic, namespace, overrides }: Flags): Promise<string> {
   if (topic === '') throw invalidArgument('topic required to publish event')
-  const { publishEvent } = await import('#plugins/events/publish.ts')
   const address = overrides.address ?? defaultAddress
   const signal = AbortSignal.timeout(publishMs)
   await publishEvent({ address, namespace, topic, event: await buffer(process.stdin), signal })

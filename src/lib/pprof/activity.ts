@@ -1,4 +1,3 @@
-import { ChildProcess } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { Server, Socket } from 'node:net'
 import { cpuUsage, memoryUsage, uptime } from 'node:process'
@@ -35,9 +34,12 @@ function activeHandles(): readonly unknown[] {
 
 function handleText(handle: unknown): string {
   if (handle instanceof Server) return `listener ${JSON.stringify(handle.address())}`
-  if (handle instanceof ChildProcess) return `child ${handle.pid} ${handle.spawnfile}`
   if (handle instanceof Socket) return socketText(handle)
-  return typeof handle === 'object' && handle !== null ? handle.constructor.name : typeof handle
+  if (typeof handle !== 'object' || handle === null) return typeof handle
+  // A child process, whose class is not loaded for this.
+  if ('spawnfile' in handle && 'pid' in handle)
+    return `child ${String(handle.pid)} ${String(handle.spawnfile)}`
+  return handle.constructor.name
 }
 
 function socketText({ remoteAddress, remotePort, bytesRead, bytesWritten }: Socket): string {

@@ -6,6 +6,7 @@ import { SkipPlugin, definePlugin } from '#plugin/plugin.ts'
 import { ServerPlugin } from '#plugins/types.ts'
 
 import { isLoopback, isPath, tcpAddress, unixPath } from './address.ts'
+import { openDebugHandler } from './debug/pprof.ts'
 import { listenHttp } from './http.ts'
 
 /** `[plugins."io.containerd.server.v1.debug"]`, before version 4 of the configuration `[debug]`. */
@@ -38,8 +39,6 @@ export const debugServerPlugin = definePlugin({
     return {
       async listen({ signal }) {
         if (where.path) await claimSocket(where.path, signal)
-        // Not before it is needed: the inspector is 5 ms of start-up.
-        const { openDebugHandler } = await import('./debug/pprof.ts')
         const { handle } = scope.use(await openDebugHandler())
         const server = scope.use(await listenHttp(where, handle, log))
         if (where.path) await ownSocket(where.path, config)
