@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
@@ -28,7 +29,7 @@ export async function prepareSocket(path: string): Promise<void> {
  * @throws `already_exists` when another process answers on it.
  */
 export async function claimSocket(path: string, signal: AbortSignal): Promise<void> {
-  if (await answers(path, signal)) {
+  if (existsSync(path) && (await answers(path, signal))) {
     throw alreadyExists(
       `socket "${path}" is in use by another process; stop it or choose another address`,
     )
