@@ -19,7 +19,7 @@ function installed() {
 
 function install() {
   process.stderr.write('installing npm packages (Node 26 among them) ...\n')
-  // Not `npm ci`: it refuses a lock file without the packages of platforms that are never installed.
+  // Not `npm ci`, which begins by removing what is there, under whatever runs from it.
   const npm = spawnSync(
     'npm',
     ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'],
