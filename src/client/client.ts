@@ -1,11 +1,11 @@
-import type { Envelope } from '#core/events/events.ts'
+import type { Envelope, Followed, From } from '#core/events/events.ts'
 import { Introspection } from '#gen/services/introspection_pb.ts'
 import { Version } from '#gen/services/version_pb.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { callOptions } from '#proxy/call.ts'
 import type { RemoteContentStore } from '#proxy/content.ts'
-import { subscribe } from '#proxy/events.ts'
+import { follow, subscribe } from '#proxy/events.ts'
 
 import { Containers } from './containers.ts'
 import { Images } from './images.ts'
@@ -77,6 +77,21 @@ export class Client implements AsyncDisposable {
    */
   events(filters: readonly string[] = [], options: AbortOptions = {}): AsyncIterable<Envelope> {
     return subscribe(this.#session.context(options), this.#session.connection, filters)
+  }
+
+  /**
+   * Events of every namespace from a place on, each with the cursor to go on from; what is missing is a
+   * gap. The first thing comes when the daemon has begun. `followEvents` also outlives the daemon.
+   *
+   * @throws `invalid_argument` for what is no cursor; `unimplemented`, with the first event, from
+   * containerd, which keeps none.
+   */
+  follow(
+    from: From,
+    filters: readonly string[] = [],
+    options: AbortOptions = {},
+  ): AsyncIterable<Followed> {
+    return follow(this.#session.context(options), this.#session.connection, from, filters)
   }
 
   /** Who answers. */

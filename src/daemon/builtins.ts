@@ -11,6 +11,7 @@ import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
 import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
 import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { optPlugin } from '#plugins/opt/plugin.ts'
+import { restartPlugin } from '#plugins/restart/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
@@ -43,6 +44,7 @@ export const builtins: readonly Plugin[] = [
   sandboxStorePlugin,
   taskPlugin,
   ...servicePlugins,
+  restartPlugin,
   grpcPrometheusPlugin,
   otlpPlugin,
   tracingPlugin,

@@ -27,6 +27,7 @@ export interface ImageSource {
   readonly gzip?: boolean
   readonly cmd?: readonly string[]
   readonly env?: readonly string[]
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 /** Applets that the busybox image links to its one binary. */
@@ -101,7 +102,11 @@ function configOf(source: ImageSource, layers: readonly Uint8Array[]): Blob {
     created: '2023-11-14T22:13:20Z',
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
-    config: { Cmd: source.cmd ?? ['sh'], Env: source.env ?? ['PATH=/bin'] },
+    config: {
+      Cmd: source.cmd ?? ['sh'],
+      Env: source.env ?? ['PATH=/bin'],
+      ...(source.labels && { Labels: source.labels }),
+    },
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => blobOf(layer).digest) },
     history: layers.map(() => ({ created: '2023-11-14T22:13:20Z', created_by: 'wharf' })),
   })

@@ -65,7 +65,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const ctx = { signal: stop.signal, log: recordingLogger(logs), namespace }
 
   makeRootfs(dir)
-  const exchange = new EventExchange()
+  const exchange = new EventExchange(ctx)
   const events: Envelope[] = []
   const reading = collect(exchange, ctx, events)
   scope.defer(async () => {

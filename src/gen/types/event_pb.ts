@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file types/event.proto.
  */
 export const file_types_event: GenFile = /*@__PURE__*/
-  fileDesc("ChF0eXBlcy9ldmVudC5wcm90bxIQY29udGFpbmVyZC50eXBlcyKAAQoIRW52ZWxvcGUSLQoJdGltZXN0YW1wGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgluYW1lc3BhY2UYAiABKAkSDQoFdG9waWMYAyABKAkSIwoFZXZlbnQYBCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55YgZwcm90bzM", [file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("ChF0eXBlcy9ldmVudC5wcm90bxIQY29udGFpbmVyZC50eXBlcyK2AQoIRW52ZWxvcGUSLQoJdGltZXN0YW1wGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgluYW1lc3BhY2UYAiABKAkSDQoFdG9waWMYAyABKAkSIwoFZXZlbnQYBCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55Eg8KBmN1cnNvchjZNiABKAkSIwoDZ2FwGNo2IAEoCzIVLmNvbnRhaW5lcmQudHlwZXMuR2FwIiEKA0dhcBIRCgRsb3N0GAEgASgESACIAQFCBwoFX2xvc3RiBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message containerd.types.Envelope
@@ -37,6 +37,21 @@ export type Envelope = Message<"containerd.types.Envelope"> & {
    * @generated from field: google.protobuf.Any event = 4;
    */
   event?: Any | undefined;
+
+  /**
+   * wharf's own, and only for a subscriber that asks with `wharf-events-after`: where it is now.
+   * An envelope without a topic says nothing but this.
+   *
+   * @generated from field: string cursor = 7001;
+   */
+  cursor: string;
+
+  /**
+   * Events that this subscriber has missed, before the one it gets next.
+   *
+   * @generated from field: containerd.types.Gap gap = 7002;
+   */
+  gap?: Gap | undefined;
 };
 
 /**
@@ -45,4 +60,23 @@ export type Envelope = Message<"containerd.types.Envelope"> & {
  */
 export const EnvelopeSchema: GenMessage<Envelope> = /*@__PURE__*/
   messageDesc(file_types_event, 0);
+
+/**
+ * @generated from message containerd.types.Gap
+ */
+export type Gap = Message<"containerd.types.Gap"> & {
+  /**
+   * How many; absent when nobody knows.
+   *
+   * @generated from field: optional uint64 lost = 1;
+   */
+  lost?: bigint | undefined;
+};
+
+/**
+ * Describes the message containerd.types.Gap.
+ * Use `create(GapSchema)` to create a new message.
+ */
+export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
+  messageDesc(file_types_event, 1);
 

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { cp, mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import { type Message, type MessageInitShape, create, toBinary } from '@bufbuild/protobuf'
@@ -6,15 +9,42 @@ import type { GenMessage } from '@bufbuild/protobuf/codegenv2'
 
 import type { Any } from '#core/any/any.ts'
 import type { Context } from '#core/context.ts'
-import { exchangeSuite } from '#core/events/testsuite.ts'
+import { type ExchangeBench, exchangeSuite } from '#core/events/testsuite.ts'
 import { ContainerUpdateSchema } from '#gen/events/container_pb.ts'
 import { TaskCreateSchema, TaskExitSchema } from '#gen/events/task_pb.ts'
-import { codeOf } from '#lib/errors/errors.ts'
 import { newContext } from '#testing/context.ts'
 
 import { EventExchange } from './exchange.ts'
 
-exchangeSuite('in-process', newContext, () => new EventExchange())
+const small = { events: 8 }
+
+exchangeSuite('in-process', newContext, async (ctx) => {
+  const exchange = new EventExchange(ctx, small)
+  return await Promise.resolve({ exchange, ...disposing(exchange) })
+})
+
+exchangeSuite('logging', newContext, async (ctx) => {
+  const dir = await mkdtempDisposable(join(tmpdir(), 'events-'))
+  const exchange = new EventExchange(ctx, { ...small, dir: dir.path })
+  return { ...logging(ctx, exchange, dir.path), ...disposing(exchange, dir) }
+})
+
+/** What a kill -9 leaves of a log: a copy of its files, made while it is in use. */
+function logging(ctx: Context, exchange: EventExchange, dir: string) {
+  const reopen = async (): Promise<ExchangeBench> => {
+    const copy = await mkdtempDisposable(join(tmpdir(), 'events-'))
+    await cp(dir, copy.path, { recursive: true })
+    const next = new EventExchange(ctx, { ...small, dir: copy.path })
+    return { ...logging(ctx, next, copy.path), ...disposing(next, copy) }
+  }
+  return { exchange, reopen }
+}
+
+const disposing = (...things: readonly AsyncDisposable[]): AsyncDisposable => ({
+  async [Symbol.asyncDispose]() {
+    for (const thing of things) await thing[Symbol.asyncDispose]()
+  },
+})
 
 function pack<T extends Message>(
   schema: GenMessage<T>,
@@ -25,7 +55,7 @@ function pack<T extends Message>(
 
 /** The topics that get through `filter`, of a few events with known payloads. */
 async function matching(ctx: Context, filter: string): Promise<string[]> {
-  const exchange = new EventExchange()
+  const exchange = new EventExchange(ctx)
   const stop = new AbortController()
   const reader = exchange.subscribe({ ...ctx, signal: stop.signal }, [filter])
   const io = { stdout: '/run/out', terminal: true }
@@ -57,41 +87,4 @@ suite('event fields', () => {
       assert.deepEqual(await matching(newContext(t), filter), topics)
     })
   }
-})
-
-suite('a slow subscriber', () => {
-  const event = { typeUrl: 'x.Y', value: new Uint8Array(100) }
-
-  void test('fails once it has left too many events unread, and others do not', async (t) => {
-    const ctx = newContext(t)
-    const exchange = new EventExchange({ events: 3, bytes: 1_000_000 })
-    const slow = exchange.subscribe(ctx)
-    const quick = exchange.subscribe(ctx)[Symbol.asyncIterator]()
-    for (let n = 0; n < 4; n++) {
-      exchange.publish(ctx, '/a/b', event)
-      await quick.next()
-    }
-    const read = Array.fromAsync(slow)
-    await assert.rejects(read, (err) => codeOf(err) === 'resource_exhausted')
-    exchange.publish(ctx, '/a/b', event)
-    assert.equal((await quick.next()).done, false)
-  })
-
-  void test('fails once it has left too many bytes unread', async (t) => {
-    const ctx = newContext(t)
-    const exchange = new EventExchange({ events: 100, bytes: 250 })
-    const slow = exchange.subscribe(ctx)
-    for (let n = 0; n < 3; n++) exchange.publish(ctx, '/a/b', event)
-    await assert.rejects(Array.fromAsync(slow), (err) => codeOf(err) === 'resource_exhausted')
-  })
-
-  void test('may read for ever when it keeps up', async (t) => {
-    const ctx = newContext(t)
-    const exchange = new EventExchange({ events: 2, bytes: 250 })
-    const reader = exchange.subscribe(ctx)[Symbol.asyncIterator]()
-    for (let n = 0; n < 50; n++) {
-      exchange.publish(ctx, '/a/b', event)
-      assert.equal((await reader.next()).done, false)
-    }
-  })
 })

@@ -1,7 +1,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
-import type { Envelope } from '#core/events/events.ts'
+import type { Envelope, Followed } from '#core/events/events.ts'
 import type { Envelope as EnvelopeMessage, EnvelopeSchema } from '#gen/types/event_pb.ts'
+import { unimplemented } from '#lib/errors/errors.ts'
 
 import { anyOrEmpty } from './any.ts'
 import { timestampToProto } from './timestamp.ts'
@@ -24,3 +25,21 @@ export const envelopeFromProto = (envelope: EnvelopeMessage | undefined): Envelo
   topic: envelope?.topic ?? '',
   event: anyOrEmpty(envelope?.event),
 })
+
+/** What a follower gets, as it travels: in an envelope that has only a cursor when it is no event. */
+export function followedToProto(followed: Followed): MessageInitShape<typeof EnvelopeSchema> {
+  const { kind, cursor } = followed
+  if (kind === 'event') return { ...envelopeToProto(followed.envelope), cursor }
+  return kind === 'gap'
+    ? { cursor, gap: followed.lost === undefined ? {} : { lost: BigInt(followed.lost) } }
+    : { cursor }
+}
+
+/** The reverse. @throws `unimplemented` for an envelope without a cursor: its sender knows none. */
+export function followedFromProto(message: EnvelopeMessage): Followed {
+  const { cursor, gap } = message
+  if (cursor === '') throw unimplemented('this daemon gives events no cursors')
+  if (message.topic !== '') return { kind: 'event', cursor, envelope: envelopeFromProto(message) }
+  if (!gap) return { kind: 'place', cursor }
+  return { kind: 'gap', cursor, ...(gap.lost !== undefined && { lost: Number(gap.lost) }) }
+}

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 
 import type { NewContainer } from '#core/containers/containers.ts'
+import { writeBlob } from '#core/content/write-blob.ts'
 import type { Context } from '#core/context.ts'
+import { mediaTypes } from '#core/images/oci.ts'
+import type { Metadata } from '#core/metadata/metadata.ts'
 import {
   ContainerCreateSchema,
   ContainerDeleteSchema,
@@ -26,15 +30,18 @@ interface Given {
   readonly connection: Connection
   readonly remote: RemoteContainerStore
   readonly events: readonly Recorded[]
+  readonly metadata: Metadata
 }
 
 async function containers(t: TestContext, body: (given: Given) => Promise<void>): Promise<void> {
   await withMetadata(t, async ({ ctx, metadata }) => {
     const events: Recorded[] = []
-    const store = new PublishingContainerStore(metadata.containers, recordingPublisher(events))
+    const publisher = recordingPublisher(events)
+    const store = new PublishingContainerStore(metadata.containers, publisher, metadata)
     await using served = await serve(ctx, [containersApi(store)])
     const { connection } = served
-    await body({ ctx, connection, remote: new RemoteContainerStore(connection), events })
+    const remote = new RemoteContainerStore(connection)
+    await body({ ctx, connection, remote, events, metadata })
   })
 }
 
@@ -123,5 +130,42 @@ test('a container that is not there is named in the error', async (t) => {
       remote.get({ ...ctx, namespace: '' }, 'none'),
       /namespace is required/,
     )
+  })
+})
+
+/** Writes an image whose config has `labels`, below an index. */
+async function writeImage({ ctx, metadata }: Given, labels: Record<string, string>): Promise<void> {
+  const written: string[] = []
+  const write = async (value: unknown, gc: Record<string, string> = {}) => {
+    const bytes = Buffer.from(JSON.stringify(value))
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+    written.push(digest)
+    const size = bytes.length
+    await writeBlob(ctx, metadata.content, [bytes], { ref: digest, digest, size, labels: gc })
+    return { digest, size }
+  }
+  const config = await write({ config: { Labels: labels } })
+  const { ociConfig, ociManifest, ociIndex } = mediaTypes
+  const manifest = await write({ config: { mediaType: ociConfig, ...config }, layers: [] })
+  const missing = { mediaType: ociManifest, digest: `sha256:${'0'.repeat(64)}`, size: 5 }
+  const index = await write({
+    manifests: [missing, { mediaType: ociManifest, ...manifest }],
+  })
+  const target = { mediaType: ociIndex, ...index }
+  await metadata.images.create(ctx, { name: 'img', labels: {}, target })
+}
+
+test('labels for the restart monitor that come from an image are left out', async (t) => {
+  await containers(t, async (bench) => {
+    const { ctx, remote } = bench
+    const key = (name: string): string => `containerd.io/restart.${name}`
+    const evil = { [key('status')]: 'running', [key('loguri')]: 'binary:///bin/sh?-c=id' }
+    await writeImage(bench, { ...evil, vendor: 'x' })
+    const asked = { [key('status')]: 'stopped', [key('policy')]: 'always' }
+    // As a client that copies the labels of the image, with some that its caller gave over them.
+    await remote.create(ctx, { ...given, labels: { ...evil, vendor: 'x', ...asked } })
+    assert.deepEqual((await remote.get(ctx, 'one')).labels, { vendor: 'x', ...asked })
+    await remote.create(ctx, { ...given, id: 'two', image: 'other', labels: evil })
+    assert.deepEqual((await remote.get(ctx, 'two')).labels, evil)
   })
 })

@@ -10,14 +10,18 @@ import { definePlugin } from '#plugin/plugin.ts'
 import { ContainersService, EventPlugin, MetadataPlugin } from '#plugins/types.ts'
 import { pack } from '#proxy/convert/pack.ts'
 
+import { type ImageParts, withoutImageLabels } from './image-labels.ts'
+
 /** Containers as clients see them: what changes one is also published. */
 export class PublishingContainerStore implements ContainerStore {
   readonly #store: ContainerStore
   readonly #publisher: Publisher
+  readonly #images: ImageParts
 
-  constructor(store: ContainerStore, publisher: Publisher) {
+  constructor(store: ContainerStore, publisher: Publisher, images: ImageParts) {
     this.#store = store
     this.#publisher = publisher
+    this.#images = images
   }
 
   async get(ctx: Context, id: string): Promise<Container> {
@@ -29,7 +33,8 @@ export class PublishingContainerStore implements ContainerStore {
   }
 
   async create(ctx: Context, container: NewContainer): Promise<Container> {
-    const created = await this.#store.create(ctx, container)
+    const given = await withoutImageLabels(ctx, this.#images, container)
+    const created = await this.#store.create(ctx, given)
     const { id, image, runtime } = created
     const event = pack(ContainerCreateSchema, { id, image, runtime: { ...runtime } })
     this.#publisher.publish(ctx, '/containers/create', event)
@@ -59,5 +64,6 @@ export const containersServicePlugin = definePlugin({
   type: ContainersService,
   id: 'containers-service',
   requires: { events: EventPlugin, metadata: MetadataPlugin },
-  init: ({ deps }) => new PublishingContainerStore(deps.metadata.containers, deps.events),
+  init: ({ deps }) =>
+    new PublishingContainerStore(deps.metadata.containers, deps.events, deps.metadata),
 })

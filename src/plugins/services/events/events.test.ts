@@ -6,7 +6,7 @@ import { Events } from '#gen/services/events_pb.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { EventExchange } from '#plugins/events/exchange.ts'
 import { callOptions } from '#proxy/call.ts'
-import { subscribe } from '#proxy/events.ts'
+import { follow, followKey, subscribe } from '#proxy/events.ts'
 import { newContext } from '#testing/context.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { serve } from '#testing/serve.ts'
@@ -40,7 +40,7 @@ async function subscribed(ctx: Context, connection: Connection, filters: readonl
 
 test('what one client publishes, another receives', async (t) => {
   const ctx = newContext(t)
-  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  await using served = await serve(ctx, [eventsApi(new EventExchange(ctx))])
   const client = served.connection.client(Events)
   const events = await subscribed(ctx, served.connection, ['topic=="/a/b"'])
   await client.publish({ topic: '/other/topic', event }, callOptions(ctx))
@@ -55,7 +55,7 @@ test('what one client publishes, another receives', async (t) => {
 
 test('a forwarded event keeps its time and namespace', async (t) => {
   const ctx = newContext(t)
-  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  await using served = await serve(ctx, [eventsApi(new EventExchange(ctx))])
   const client = served.connection.client(Events)
   const events = await subscribed(ctx, served.connection, ['topic=="/a/b"'])
   const timestamp = { seconds: 1_000_000_000n, nanos: 123_456_789 }
@@ -68,7 +68,7 @@ test('a forwarded event keeps its time and namespace', async (t) => {
 
 test('a filter, topic or namespace that is none is refused', async (t) => {
   const ctx = newContext(t)
-  await using served = await serve(ctx, [eventsApi(new EventExchange())])
+  await using served = await serve(ctx, [eventsApi(new EventExchange(ctx))])
   const client = served.connection.client(Events)
   const bad = subscribe(ctx, served.connection, ['topic=='])
   await assert.rejects(
@@ -82,7 +82,7 @@ test('a filter, topic or namespace that is none is refused', async (t) => {
 
 test('publishing for nobody fails in upstream’s words, and a forwarded event may lack a time', async (t) => {
   const ctx = newContext(t)
-  const exchange = new EventExchange()
+  const exchange = new EventExchange(ctx)
   await using served = await serve(ctx, [eventsApi(exchange)])
   const client = served.connection.client(Events)
   await rejectsWith(
@@ -91,4 +91,64 @@ test('publishing for nobody fails in upstream’s words, and a forwarded event m
     'failed publishing event: namespace is required: failed precondition',
   )
   await client.forward({ envelope: { namespace: 'red', topic: '/a/b', event } })
+})
+
+test('a client that follows gets cursors, gaps with their size, and nothing twice', async (t) => {
+  const ctx = newContext(t)
+  const exchange = new EventExchange(ctx, { events: 4 })
+  await using served = await serve(ctx, [eventsApi(exchange)])
+  const reader = follow(ctx, served.connection, 'now')[Symbol.asyncIterator]()
+  const begin = (await reader.next()).value
+  assert.equal(begin?.kind, 'place')
+  for (let n = 1; n <= 20; n++) exchange.publish(ctx, `/n/${n}`, event)
+  await reader.return?.()
+  const got: unknown[] = []
+  const last = { after: begin.cursor }
+  for await (const next of follow(ctx, served.connection, last)) {
+    got.push(next.kind === 'event' ? next.envelope.topic : next.kind === 'gap' && next.lost)
+    if (next.kind === 'event' && next.envelope.topic === '/n/20') break
+  }
+  const [lost, ...topics] = got
+  assert.ok(typeof lost === 'number' && lost >= 12)
+  assert.deepEqual(
+    topics,
+    Array.from({ length: 20 - lost }, (_, i) => `/n/${lost + 1 + i}`),
+  )
+  await assert.rejects(Array.fromAsync(follow(ctx, served.connection, { after: 'x' })), {
+    code: 'invalid_argument',
+  })
+})
+
+test('a gap of unknown size travels as that', async (t) => {
+  const ctx = newContext(t)
+  await using served = await serve(ctx, [eventsApi(new EventExchange(ctx))])
+  const from = { after: '0123456789abcdef-1' }
+  for await (const next of follow(ctx, served.connection, from)) {
+    assert.deepEqual([next.kind, next.kind === 'gap' && next.lost], ['gap', undefined])
+    break
+  }
+})
+
+test('who does not ask is not told: messages are those of containerd', async (t) => {
+  const ctx = newContext(t)
+  const exchange = new EventExchange(ctx)
+  await using served = await serve(ctx, [eventsApi(exchange)])
+  const first = async (metadata: Record<string, string>) => {
+    const { metadata: own, ...options } = callOptions(ctx)
+    const stream = served.connection
+      .client(Events)
+      .subscribe({ filters: [] }, { ...options, metadata: { ...own, ...metadata } })
+    const publishing = setInterval(() => exchange.publish(ctx, '/a/b', event), 5)
+    try {
+      for await (const envelope of stream) return envelope
+    } finally {
+      clearInterval(publishing)
+    }
+    return undefined
+  }
+  const plain = await first({})
+  assert.deepEqual([plain?.topic, plain?.cursor, plain?.gap], ['/a/b', '', undefined])
+  const asked = await first({ [followKey]: 'oldest' })
+  assert.equal(asked?.topic, '')
+  assert.match(asked?.cursor ?? '', /^[0-9a-f]{16}-0$/)
 })

@@ -1,5 +1,4 @@
-import type { Context } from '#core/context.ts'
-import type { Exchange } from '#core/events/events.ts'
+import type { Envelope, Exchange, Followed } from '#core/events/events.ts'
 import { Events as ShimEvents } from '#gen/services/events-ttrpc_pb.ts'
 import { Events } from '#gen/services/events_pb.ts'
 import { CodedError, describe } from '#lib/errors/errors.ts'
@@ -7,7 +6,8 @@ import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { ApiPlugin, EventPlugin, type RpcContext } from '#plugins/types.ts'
 import { anyOrEmpty } from '#proxy/convert/any.ts'
-import { envelopeFromProto, envelopeToProto } from '#proxy/convert/envelope.ts'
+import { envelopeFromProto, envelopeToProto, followedToProto } from '#proxy/convert/envelope.ts'
+import { followKey, fromOfText } from '#proxy/events.ts'
 
 /** The service `containerd.services.events.v1.Events`, for clients. */
 export const eventsApi = (exchange: Exchange): RegisteredService<RpcContext> =>
@@ -33,17 +33,23 @@ export const shimEventsApi = (exchange: Exchange): RegisteredService<RpcContext>
   })
 
 /** Not a generator itself: the subscription begins with the call, before anybody reads. */
-function subscribe(ctx: Context, exchange: Exchange, filters: readonly string[]) {
+function subscribe(ctx: RpcContext, exchange: Exchange, filters: readonly string[]) {
+  const from = ctx.call.metadata.get(followKey)
+  if (from !== undefined) return places(exchange.follow(ctx, fromOfText(from), filters))
   try {
-    return toMessages(exchange.subscribe(ctx, filters))
+    return envelopes(exchange.subscribe(ctx, filters))
   } catch (err) {
     // containerd gives this error no class: clients match on the text alone.
     throw new CodedError('unknown', `subscription error: ${describe(err)}`, { cause: err })
   }
 }
 
-async function* toMessages(envelopes: ReturnType<Exchange['subscribe']>) {
-  for await (const envelope of envelopes) yield envelopeToProto(envelope)
+async function* envelopes(events: AsyncIterable<Envelope>) {
+  for await (const envelope of events) yield envelopeToProto(envelope)
+}
+
+async function* places(events: AsyncIterable<Followed>) {
+  for await (const followed of events) yield followedToProto(followed)
 }
 
 /** `io.containerd.grpc.v1.events`. */
