@@ -48,7 +48,6 @@ export interface Databases extends AsyncDisposable {
  */
 export async function openDatabases(places: Places, options: OpenOptions): Promise<Databases> {
   await using opened = new AsyncDisposableStack()
-  if (!existsSync(places.metadata)) options.findings.add(missingDatabase(places.metadata))
   const metadata = await open(places.metadata, options, opened)
   const backends: Backend[] = []
   for (const place of places.snapshotters) {

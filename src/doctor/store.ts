@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
-import { notFound } from '#lib/errors/errors.ts'
+import { validateIdentifier } from '#core/identifiers/identifiers.ts'
+import { failedPrecondition, notFound } from '#lib/errors/errors.ts'
 
 import { emptyCatalog, readCatalog } from './catalog.ts'
 import { checkBlobs } from './checks/blobs.ts'
@@ -10,6 +11,7 @@ import { checkImages } from './checks/images.ts'
 import { checkIngests } from './checks/ingests.ts'
 import { checkLayers } from './checks/layers.ts'
 import { checkLinks } from './checks/links.ts'
+import { checkMetadata } from './checks/metadata.ts'
 import { checkRecords } from './checks/records.ts'
 import { checkRuntime } from './checks/runtime.ts'
 import type { Examination } from './context.ts'
@@ -29,6 +31,8 @@ export interface StoreOptions {
   readonly repair: boolean
   /** Remove the names of images that are not whole, when repairing. */
   readonly dropBrokenImages: boolean
+  /** When repairing, make a `meta.db` that is missing anew, with its blobs in this namespace. */
+  readonly rebuildIn?: string | undefined
   /** Look at names, records and sizes, and not into files. */
   readonly quick: boolean
   readonly onProgress?: ((progress: Progress) => void) | undefined
@@ -50,12 +54,14 @@ const progressMs = 100
  * Examines the store of a daemon that does not run, and repairs it if asked to. Containers that still
  * run are left alone, and so is what they have mounted. Without `repair` nothing is written.
  *
- * @throws `failed_precondition` when a daemon runs on this root; `not_found` when there is no store;
+ * @throws `failed_precondition` when a daemon runs on this root, or there is a `meta.db` that was to
+ * be made anew; `invalid_argument` for a namespace that cannot be one; `not_found` when there is no store;
  * system errors of what cannot even be listed.
  */
 export async function examineStore(places: Places, options: StoreOptions): Promise<StoreReport> {
   const began = performance.now()
-  const { signal, repair, quick, dropBrokenImages } = options
+  const { signal, repair, quick } = options
+  checkOptions(places, options)
   if (!existsSync(places.root)) throw notFound(`there is no store at ${places.root}`)
   const findings = new Findings()
   await using databases = await openDatabases(places, { signal, repair, quick, findings })
@@ -77,7 +83,7 @@ export async function examineStore(places: Places, options: StoreOptions): Promi
     onStage: (stage, bytes) => stages.begin(stage, bytes),
     counts: { blobs: 0, blobBytes: 0, snapshots: 0, layers: 0, files: 0 },
   }
-  await check(exam, dropBrokenImages)
+  await check(exam, options)
   if (repair) {
     stages.begin('repairing', 0)
     await findings.repair(signal)
@@ -85,12 +91,25 @@ export async function examineStore(places: Places, options: StoreOptions): Promi
   return report(exam, { repair, seconds: (performance.now() - began) / 1000 })
 }
 
+function checkOptions(places: Places, { rebuildIn }: StoreOptions): void {
+  if (rebuildIn === undefined) return
+  validateIdentifier(rebuildIn)
+  if (!existsSync(places.metadata)) return
+  throw failedPrecondition(
+    `there is a ${places.metadata}: it is made anew only where it is missing`,
+  )
+}
+
 /** What later checks take for granted, earlier ones have looked at. */
-async function check(exam: Examination, dropBroken: boolean): Promise<void> {
+async function check(
+  exam: Examination,
+  { dropBrokenImages, rebuildIn }: StoreOptions,
+): Promise<void> {
   checkRecords(exam)
-  await checkBlobs(exam)
+  const blobs = await checkBlobs(exam)
+  checkMetadata(exam, blobs, rebuildIn)
   await checkIngests(exam)
-  checkImages(exam, { dropBroken })
+  checkImages(exam, { dropBroken: dropBrokenImages })
   for (const backend of exam.backends) {
     checkLinks(exam, backend)
     const homeless = await checkDirectories(exam, backend)

@@ -21,10 +21,16 @@ export interface Operands {
 /** Node makes a new map for each who asks. */
 let knownErrors: ReturnType<typeof getSystemErrorMap> | undefined
 
+/** What files and quotas fail with and Node has no name for, by number, negative. */
+const unnamed: ReadonlyMap<number, readonly [string, string]> = new Map([
+  [-122, ['EDQUOT', 'disk quota exceeded']],
+])
+
 /** The error for `errno` (positive, as the kernel has it): `ENOENT: no such file or directory, mount '/x'`. */
 export function systemError(errno: number, syscall: string, operands: Operands = {}): SystemError {
   knownErrors ??= getSystemErrorMap()
-  const [code, text] = knownErrors.get(-errno) ?? [`E${errno}`, 'unknown error']
+  const known = knownErrors.get(-errno) ?? unnamed.get(-errno)
+  const [code, text] = known ?? [`E${errno}`, 'unknown error']
   const { path, dest } = operands
   const from = path === undefined ? '' : ` '${path}'`
   const to = dest === undefined ? '' : ` -> '${dest}'`

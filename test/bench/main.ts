@@ -90,7 +90,7 @@ async function share(
   const bytes = quick ? quickImageBytes : bigImageBytes
   const hugeBytes = quick ? quickHugeImageBytes : hugeImageBytes
   const big = rows.some((row) => row.bigImage)
-  const huge = rows.some((row) => row.name === 'unpack-memory')
+  const huge = rows.some((row) => row.hugeImage)
   return {
     smallImage: { file, name: smallImage },
     ...(big && { bigImage: await makeBigImage(dir, bytes) }),

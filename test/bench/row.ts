@@ -29,6 +29,8 @@ export interface Row {
   readonly name: string
   /** Whether it works with an image as large as real ones. */
   readonly bigImage?: true
+  /** Whether it works with an image of 2 GB. */
+  readonly hugeImage?: true
   readonly figures: readonly Figure[]
   /** Brings a daemon that has just started to where it can be measured round by round. */
   setup(subject: Subject): Promise<Prepared>

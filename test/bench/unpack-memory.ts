@@ -6,6 +6,7 @@ const peak = 'peak memory, import and unpack of 2 GB, RSS'
 /** The most that the daemon holds while a layer of 2 GB comes in and is unpacked. */
 export const unpackMemory: Row = {
   name: 'unpack-memory',
+  hugeImage: true,
   figures: [{ name: peak, unit: 'MB', better: 'lower' }],
   setup: (subject: Subject): Promise<Prepared> =>
     Promise.resolve({

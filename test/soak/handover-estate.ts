@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -139,6 +139,23 @@ export class Estate implements AsyncDisposable {
     })
     assert.equal(code, 0, `${this.owner}: ctr ${args.join(' ')}: ${stdout}${stderr}`)
     return stdout
+  }
+
+  /**
+   * Runs a `command` of `ctr` that starts a process, to its end. @returns what the process said.
+   *
+   * It says it into a file: a FIFO that `ctr` has not opened yet when the process has ended, it does
+   * not open any more, and what is in it is lost, whoever the daemon is.
+   */
+  async hear(
+    namespace: string,
+    command: readonly string[],
+    args: readonly string[],
+  ): Promise<string> {
+    const file = join(this.dir, `said-${namespace}`)
+    await rm(file, { force: true })
+    await this.ctr(namespace, ...command, '--log-uri', `file://${file}`, ...args)
+    return await readFile(file, 'utf8')
   }
 
   /** What there is to know after a failure. */

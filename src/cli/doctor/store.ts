@@ -12,6 +12,7 @@ interface Options {
   readonly config?: string
   readonly repair?: boolean
   readonly dropBrokenImages?: boolean
+  readonly rebuild?: string
   readonly quick?: boolean
   readonly json?: boolean
 }
@@ -25,6 +26,7 @@ export function storeCommand(): Command {
     .option('-c, --config <file>', 'a config.toml that says where these are')
     .option('--repair', 'repair what can be repaired; without it nothing is written')
     .option('--drop-broken-images', 'with --repair: remove the names of images that are not whole')
+    .option('--rebuild <namespace>', 'with --repair: make a lost meta.db anew, in this namespace')
     .option('--quick', 'look at records, names and sizes, and not into files')
     .option('--json', 'a report for programs, on stdout')
     .exitOverride()
@@ -33,7 +35,10 @@ export function storeCommand(): Command {
 
 async function run(options: Options, command: Command): Promise<void> {
   const { repair = false, dropBrokenImages = false, quick = false, json = false } = options
+  const { rebuild } = options
   if (dropBrokenImages && !repair) command.error('error: --drop-broken-images needs --repair')
+  if (rebuild !== undefined && !repair) command.error('error: --rebuild needs --repair')
+  if (rebuild !== undefined && quick) command.error('error: --rebuild reads all blobs: not --quick')
   const stop = new AbortController()
   using _signals = abortOnSignals(stop)
   using bar = progressBar(process.stderr)
@@ -41,6 +46,7 @@ async function run(options: Options, command: Command): Promise<void> {
     signal: stop.signal,
     repair,
     dropBrokenImages,
+    rebuildIn: rebuild,
     quick,
     onProgress: bar.show,
   })

@@ -13,14 +13,18 @@ import { forgetBlob, recordPart, resizeRecord, setAside } from '#doctor/repair/b
 import { fetchCommands, listed } from '#doctor/words.ts'
 
 /** A file of the content store. */
-interface Blob {
+export interface Blob {
   readonly digest: string
   readonly path: string
   readonly size: number
 }
 
-/** Every blob against its digest and its records, and every record against the blobs. */
-export async function checkBlobs(exam: Examination): Promise<void> {
+/**
+ * Every blob against its digest and its records, and every record against the blobs.
+ *
+ * @returns those that are there, by digest.
+ */
+export async function checkBlobs(exam: Examination): Promise<ReadonlyMap<string, Blob>> {
   const blobs = await listBlobs(exam)
   exam.counts.blobs = blobs.size
   checkRecords(exam, blobs)
@@ -29,6 +33,7 @@ export async function checkBlobs(exam: Examination): Promise<void> {
   for (const blob of blobs.values()) if (!exam.damaged.has(blob.digest)) checkSize(exam, blob)
   const needed = Map.groupBy(exam.images.parts, ({ descriptor }) => descriptor.digest)
   for (const blob of blobs.values()) checkHolders(exam, blob, needed.get(blob.digest) ?? [])
+  return blobs
 }
 
 async function listBlobs(exam: Examination): Promise<ReadonlyMap<string, Blob>> {

@@ -37,10 +37,18 @@ export async function resizeRecord(
   }, exam)
 }
 
-/** Gives a blob a record in the namespace of an image, which keeps what the blob refers to. */
-export async function recordPart(exam: Recorder, part: Part, size: number): Promise<void> {
+/**
+ * Gives a blob a record in the namespace of an image, which keeps what the blob refers to.
+ *
+ * @returns the snapshotters in which it keeps what the image is unpacked to.
+ */
+export async function recordPart(
+  exam: Recorder,
+  part: Part,
+  size: number,
+): Promise<readonly string[]> {
   const { namespace, descriptor, role, chainId, holds } = part
-  await databaseOf(exam).update((tx) => {
+  return await databaseOf(exam).update((tx) => {
     const record = make(tx, [...blobsOf(namespace), descriptor.digest])
     const now = new Date()
     writeTimes(record, { createdAt: now, updatedAt: now })
@@ -48,6 +56,7 @@ export async function recordPart(exam: Recorder, part: Part, size: number): Prom
     const unpacked = role === 'config' ? snapshotsNamed(tx, namespace, chainId) : []
     const held = unpacked.map((name) => [`containerd.io/gc.ref.snapshot.${name}`, chainId])
     writeLabels(record, { ...holds, ...Object.fromEntries(held) })
+    return unpacked
   }, exam)
 }
 

@@ -2,7 +2,8 @@ import type { MessagePort } from 'node:worker_threads'
 
 import type { Mount } from '#core/mount/mount.ts'
 import { CodedError, type ErrorCode, resourceExhausted } from '#lib/errors/errors.ts'
-import { isErrno, systemError } from '#sys/errno.ts'
+import { isFull } from '#lib/fs/has-errno.ts'
+import { systemError } from '#sys/errno.ts'
 
 import type { LayerLimits } from './limits.ts'
 
@@ -113,10 +114,10 @@ export function toWire(err: unknown): ErrorOnWire {
   return { message: err.message, system: { errno, syscall, path, dest } }
 }
 
-/** The error that the other thread had; a full disk is `resource_exhausted`. */
+/** The error that the other thread had; a full disk or quota is `resource_exhausted`. */
 export function fromWire({ message, coded, system }: ErrorOnWire): Error {
   if (coded) return new CodedError(coded, message)
   if (!system) return new Error(message)
   const err = systemError(-system.errno, system.syscall, system)
-  return isErrno(err, 'ENOSPC', 'EDQUOT') ? resourceExhausted(err.message, { cause: err }) : err
+  return isFull(err) ? resourceExhausted(err.message, { cause: err }) : err
 }
