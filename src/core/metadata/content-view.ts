@@ -16,6 +16,7 @@ import { readLabels, readSize, readText, readTimes, writeLabels, writeTime } fro
 import { openIngest } from './ingest.ts'
 import { removeFromLease } from './lease-links.ts'
 import { maskLabels } from './masks.ts'
+import { RecordCache } from './record-cache.ts'
 import type { Records } from './records.ts'
 import { blobsOf, buckets, decodeText, find, ingestsOf } from './schema.ts'
 import { checkLabels } from './wrap.ts'
@@ -29,11 +30,16 @@ export interface ContentViewOptions {
   readonly shared: boolean
 }
 
+/** How many records of blobs are kept decoded. */
+const knownInfos = 32
+
 /** Each namespace's view of the one content store: its own blobs, labels and uploads. */
 export class ContentView implements Store {
   readonly #options: ContentViewOptions
   readonly #records: Records
   readonly #backend: ContentBackend
+  /** Of blobs that are being read: `ctr` asks for one in pieces of 32 KiB. */
+  readonly #known = new RecordCache<Info>(knownInfos)
 
   constructor(options: ContentViewOptions) {
     this.#options = options
@@ -45,9 +51,9 @@ export class ContentView implements Store {
     const ns = namespaceOf(ctx)
     ctx.signal.throwIfAborted()
     parseDigest(digest)
-    return await Promise.resolve(
-      this.#records.view((tx) => readInfo(blobBucket(tx, ns, digest), digest)),
-    )
+    const read = (): Info =>
+      this.#records.view((tx) => readInfo(blobBucket(tx, ns, digest), digest))
+    return await Promise.resolve(this.#known.get(this.#records.revision, `${ns}/${digest}`, read))
   }
 
   async update(

@@ -10,6 +10,7 @@
  */
 import { CodedError } from '#lib/errors/errors.ts'
 import type { Http2Stream } from '#lib/http2/stream.ts'
+import { lenderOf } from '#lib/rpc/codec.ts'
 
 const prefixBytes = 5
 const copiedBelow = 16 * 1024
@@ -40,11 +41,16 @@ export function toFrame(message: Uint8Array): Buffer {
  * should wait.
  */
 export function writeMessage(to: Http2Stream, message: Uint8Array, end = false): boolean {
-  if (message.length < copiedBelow) return to.sendData(toFrame(message), end)
+  const back = lenderOf(message)
+  if (message.length < copiedBelow) {
+    const frame = toFrame(message)
+    back?.()
+    return to.sendData(frame, end)
+  }
   const prefix = Buffer.alloc(prefixBytes)
   prefix.writeUInt32BE(message.length, 1)
   to.sendData(prefix)
-  return to.sendData(message, end)
+  return to.sendData(message, end, back)
 }
 
 /**

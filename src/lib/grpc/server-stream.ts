@@ -6,6 +6,7 @@ import { ServerCall } from '#lib/rpc/server-call.ts'
 
 import { answer, ok } from './answer.ts'
 import type { Router } from './router.ts'
+import { ReplyingCall } from './server-replying.ts'
 import { StreamingCall } from './server-streaming.ts'
 import { UnaryCall } from './server-unary.ts'
 
@@ -20,6 +21,13 @@ export interface StreamHost {
   readonly calls: Set<ServerCall>
 }
 
+const receivers = {
+  unary: UnaryCall,
+  server_streaming: ReplyingCall,
+  client_streaming: StreamingCall,
+  bidi_streaming: StreamingCall,
+} as const
+
 /** Serves one HTTP/2 stream: refuses it, or runs the call and answers it. */
 export function serveStream(host: StreamHost, stream: Http2Stream, headers: HeaderBlock): void {
   const { endpoint, refused, timeoutMs, metadata } = host.router.find(headers)
@@ -31,6 +39,5 @@ export function serveStream(host: StreamHost, stream: Http2Stream, headers: Head
   const { peer } = host
   const call = new ServerCall({ transport: 'grpc', service, method, peer, timeoutMs, metadata })
   host.calls.add(call)
-  if (method.methodKind === 'unary') stream.receiver = new UnaryCall(host, stream, endpoint, call)
-  else stream.receiver = new StreamingCall(host, stream, endpoint, call)
+  stream.receiver = new receivers[method.methodKind](host, stream, endpoint, call)
 }

@@ -1,34 +1,34 @@
-import { CodedError } from '#lib/errors/errors.ts'
 import type { Http2Stream, StreamReceiver } from '#lib/http2/stream.ts'
 import type { Endpoint } from '#lib/rpc/dispatch.ts'
 import type { ServerCall } from '#lib/rpc/server-call.ts'
 import { canceledCall } from '#lib/rpc/status.ts'
 
 import { answer, finish, ok, openResponse } from './answer.ts'
-import { MessageReader, checkSendable, wholeMessage, writeMessage } from './messages.ts'
+import { checkSendable, writeMessage } from './messages.ts'
+import { OneRequest } from './one-request.ts'
 import type { StreamHost } from './server-stream.ts'
 
-/** A unary call being served. A request that comes in one piece costs no reader and no promise. */
+/** A unary call being served. */
 export class UnaryCall implements StreamReceiver {
   readonly #host: StreamHost
   readonly #stream: Http2Stream
   readonly #endpoint: Endpoint
   readonly #call: ServerCall
-  #reader: MessageReader | undefined
-  #request: Uint8Array | undefined
+  readonly #request: OneRequest
 
   constructor(host: StreamHost, stream: Http2Stream, endpoint: Endpoint, call: ServerCall) {
     this.#host = host
     this.#stream = stream
     this.#endpoint = endpoint
     this.#call = call
+    this.#request = new OneRequest(host.maxReceiveBytes)
   }
 
   onData(chunk: Buffer, end: boolean): void {
     if (this.#call.ended) return
     if (!end) this.#stream.credit(chunk.length)
     try {
-      this.#take(chunk)
+      this.#request.push(chunk)
       if (end) this.#run()
     } catch (err) {
       this.#fail(err)
@@ -40,23 +40,8 @@ export class UnaryCall implements StreamReceiver {
     this.#host.calls.delete(this.#call)
   }
 
-  #take(chunk: Buffer): void {
-    const { maxReceiveBytes } = this.#host
-    if (!this.#reader && !this.#request) {
-      this.#request = wholeMessage(chunk, maxReceiveBytes)
-      if (this.#request) return
-    }
-    this.#reader ??= new MessageReader(maxReceiveBytes)
-    for (const message of this.#reader.push(chunk)) {
-      if (this.#request) throw new CodedError('internal', 'more than one request message')
-      this.#request = message
-    }
-  }
-
   #run(): void {
-    const request = this.#request
-    if (!request || this.#reader?.inMessage) throw new CodedError('internal', 'unexpected EOF')
-    const reply = this.#host.dispatcher.unary(this.#endpoint, this.#call, request)
+    const reply = this.#host.dispatcher.unary(this.#endpoint, this.#call, this.#request.take())
     if (reply instanceof Uint8Array) this.#answer(reply)
     else reply.then((bytes) => this.#answer(bytes)).catch((err: unknown) => this.#fail(err))
   }

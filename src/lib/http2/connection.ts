@@ -178,6 +178,7 @@ export class Http2Connection implements FrameHost {
   }
 
   #drain(): void {
+    this.outbox.drained()
     this.sender.pump()
     if (this.#socket.isPaused()) this.#socket.resume()
   }

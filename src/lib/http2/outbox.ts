@@ -23,6 +23,9 @@ export class Outbox {
   #chunks: Uint8Array[] = []
   #chunkBytes = 0
   #scheduled = false
+  /** Who waits for what is here, and for what the socket has. */
+  #owners: (() => void)[] = []
+  #leaving: (() => void)[] = []
 
   /** `onFlushed` is called when something has been given to the socket. */
   constructor(socket: Socket, onFlushed: () => void) {
@@ -64,6 +67,14 @@ export class Outbox {
       this.#chunks.push(part)
       this.#chunkBytes += length
     }
+  }
+
+  /**
+   * Calls `owner` when the kernel has taken all that was written so far: the bytes may change then.
+   * Nobody is called when the connection ends before.
+   */
+  whenTaken(owner: () => void): void {
+    this.#owners.push(owner)
   }
 
   uint32(value: number): void {
@@ -112,7 +123,20 @@ export class Outbox {
     }
     // What the kernel has taken at once need not be kept for it.
     if (socket.writableLength === 0) this.#from = this.#at = 0
+    if (this.#owners.length > 0) {
+      this.#leaving.push(...this.#owners)
+      this.#owners = []
+    }
+    this.drained()
     this.#onFlushed()
+  }
+
+  /** The socket may have given everything to the kernel. */
+  drained(): void {
+    if (this.#leaving.length === 0 || this.#socket.writableLength > 0) return
+    const owners = this.#leaving
+    this.#leaving = []
+    for (const owner of owners) owner()
   }
 
   #reserve(length: number): number {

@@ -1,8 +1,13 @@
 import type { Outbox } from './outbox.ts'
 
+interface Piece {
+  readonly bytes: Uint8Array
+  readonly sent: (() => void) | undefined
+}
+
 /** Bytes that a stream may not send yet, in the pieces they came in. */
 export class SendQueue {
-  #pieces: Uint8Array[] = []
+  #pieces: Piece[] = []
   #next = 0
   #bytes = 0
 
@@ -10,10 +15,11 @@ export class SendQueue {
     return this.#bytes
   }
 
-  push(piece: Uint8Array): void {
-    if (piece.length === 0) return
-    this.#pieces.push(piece)
-    this.#bytes += piece.length
+  /** `sent` is called when the kernel has all of `bytes`. */
+  push(bytes: Uint8Array, sent?: () => void): void {
+    if (bytes.length === 0) return
+    this.#pieces.push({ bytes, sent })
+    this.#bytes += bytes.length
   }
 
   /** Moves the first `count` bytes on. */
@@ -22,11 +28,14 @@ export class SendQueue {
     for (let left = count; left > 0; ) {
       const piece = this.#pieces[this.#next]
       if (!piece) throw new RangeError('the queue has less than it counts')
-      const part = piece.length <= left ? piece : piece.subarray(0, left)
+      const { bytes, sent } = piece
+      const whole = bytes.length <= left
+      const part = whole ? bytes : bytes.subarray(0, left)
       outbox.bytes(part)
       left -= part.length
-      if (part === piece) this.#pieces[this.#next++] = noBytes
-      else this.#pieces[this.#next] = piece.subarray(part.length)
+      if (whole && sent) outbox.whenTaken(sent)
+      if (whole) this.#pieces[this.#next++] = nothing
+      else this.#pieces[this.#next] = { bytes: bytes.subarray(part.length), sent }
     }
     if (this.#bytes > 0) return
     this.#pieces = []
@@ -34,4 +43,4 @@ export class SendQueue {
   }
 }
 
-const noBytes = new Uint8Array()
+const nothing: Piece = { bytes: new Uint8Array(), sent: undefined }

@@ -118,10 +118,11 @@ export class Http2Stream implements Sending {
   }
 
   /**
-   * Sends data, which must not change any more. False means that the writer should wait for
-   * `onDrain`; it was taken all the same. After the end, and on a closed stream, nothing happens.
+   * Sends data, which must not change any more until `sent` is called, if ever. False means that the
+   * writer should wait for `onDrain`; it was taken all the same. After the end, and on a closed
+   * stream, nothing happens.
    */
-  sendData(data: Uint8Array, end = false): boolean {
+  sendData(data: Uint8Array, end = false, sent?: () => void): boolean {
     if (this.#closed || this.#localEnded) return true
     this.#localEnded = end
     const { sender, outbox } = this.#host
@@ -133,11 +134,12 @@ export class Http2Stream implements Sending {
       sender.window -= length
       outbox.frame(FrameType.data, end ? Flag.endStream : 0, this.#id, length)
       outbox.bytes(data)
+      if (sent) outbox.whenTaken(sent)
       if (end) this.#sent()
       return true
     }
     this.#queue ??= new SendQueue()
-    this.#queue.push(data)
+    this.#queue.push(data, sent)
     this.#offer()
     this.#writerWaits = this.#queue !== undefined && this.#queue.bytes > highWater
     return !this.#writerWaits

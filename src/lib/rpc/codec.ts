@@ -15,6 +15,16 @@ const wire = Symbol('bytes on the wire')
 export const encodedAs = <T extends object>(reply: T, bytes: Uint8Array): T =>
   Object.assign(reply, { [wire]: bytes })
 
+const lenders = new WeakMap<Uint8Array, () => void>()
+
+/** Says that `bytes`, of a message, are wanted back: a transport may call `back` when they have left. */
+export function lend(bytes: Uint8Array, back: () => void): void {
+  lenders.set(bytes, back)
+}
+
+/** What to call when `bytes` have left, if they are wanted back. */
+export const lenderOf = (bytes: Uint8Array): (() => void) | undefined => lenders.get(bytes)
+
 /** The bytes of a message, given as a message or as what `create` makes one from. */
 export function encodeMessage(schema: DescMessage, init: unknown): Uint8Array {
   if (typeof init !== 'object' || init === null) return encode(schema, init)

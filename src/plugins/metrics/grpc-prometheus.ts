@@ -10,7 +10,7 @@ import {
   type MetricSet,
 } from '#lib/metrics/metrics.ts'
 import type { Call, RegisteredService } from '#lib/rpc/rpc.ts'
-import { statusName, statusNumbers, toStatus } from '#lib/rpc/status.ts'
+import { statusName, statusNumbers, toStatus, toStatusCode } from '#lib/rpc/status.ts'
 import type { CallObserver } from '#plugins/types.ts'
 
 /** The numbers of one method. */
@@ -32,6 +32,7 @@ const types = {
 
 const labels = ['grpc_type', 'grpc_service', 'grpc_method']
 const ok = 0
+const canceled = toStatusCode('canceled')
 
 /**
  * Counts the calls of the gRPC servers, by the names that dashboards of gRPC know.
@@ -159,7 +160,7 @@ async function reply(run: () => unknown, { sent, ended }: Ending): Promise<unkno
 
 /** Hands on what the call answers; one that is left early was cancelled by its client. */
 async function* replies(run: () => unknown, call: Call, { sent, ended }: Ending): AsyncGenerator {
-  let code = statusNumbers.findIndex((number) => statusName(number) === 'Canceled')
+  let code = canceled
   try {
     const results = await run()
     if (!isAsyncIterable(results)) throw new Error(`${call.method.name} did not give a stream`)

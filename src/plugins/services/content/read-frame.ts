@@ -6,6 +6,8 @@
  *     <length bytes>
  */
 
+import { lend } from '#lib/rpc/codec.ts'
+
 /** A message whose bytes are still to come. */
 export interface ReadFrame {
   readonly bytes: Uint8Array
@@ -15,9 +17,10 @@ export interface ReadFrame {
 
 const longestHeader = 2 + 2 * 10
 
-/** The message for `length` bytes, more than none, at `offset`. */
+/** The message for `length` bytes, more than none, at `offset`. It may be made anew when it has left. */
 export function frameFor(offset: number, length: number): ReadFrame {
-  const buffer = take(longestHeader + length)
+  const pool = poolFor(longestHeader + length)
+  const buffer = pool.take(longestHeader + length)
   let at = 0
   if (offset > 0) {
     buffer[at++] = 0x08
@@ -25,20 +28,37 @@ export function frameFor(offset: number, length: number): ReadFrame {
   }
   buffer[at++] = 0x12
   at = putVarint(buffer, at, length)
-  return { bytes: buffer.subarray(0, at + length), data: buffer.subarray(at, at + length) }
+  const bytes = buffer.subarray(0, at + length)
+  lend(bytes, () => pool.give(buffer))
+  return { bytes, data: buffer.subarray(at, at + length) }
 }
 
-/** Small messages share their memory: each allocation of its own is work for the collector. */
-let slab = Buffer.alloc(0)
-const slabBytes = 1 << 20
+/** Buffers of one size that are used again: new ones each time are much work for the collector. */
+class BufferPool {
+  readonly size: number
+  readonly #most: number
+  readonly #free: Buffer[] = []
 
-function take(bytes: number): Buffer {
-  if (bytes > slabBytes / 8) return Buffer.allocUnsafeSlow(bytes)
-  if (bytes > slab.length) slab = Buffer.allocUnsafeSlow(slabBytes)
-  const taken = slab.subarray(0, bytes)
-  slab = slab.subarray(bytes)
-  return taken
+  constructor(size: number, most: number) {
+    this.size = size
+    this.#most = most
+  }
+
+  /** One of this size, or of `bytes` if that is more. */
+  take(bytes: number): Buffer {
+    if (bytes > this.size) return Buffer.allocUnsafeSlow(bytes)
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.size)
+  }
+
+  give(buffer: Buffer): void {
+    if (buffer.length === this.size && this.#free.length < this.#most) this.#free.push(buffer)
+  }
 }
+
+/** For clients that read 32 KiB at a time, and for those that take whole messages. */
+const [small, large] = [new BufferPool(64 << 10, 32), new BufferPool((1 << 20) + 64, 4)] as const
+
+const poolFor = (bytes: number): BufferPool => (bytes <= small.size ? small : large)
 
 /** Offsets of files may be larger than what fits into 32 bits, so that no bits are shifted here. */
 function putVarint(buffer: Buffer, start: number, value: number): number {

@@ -78,3 +78,15 @@ test('an offset past the end is out of range, and a bad digest no argument', asy
     await rejectsWith('not_found', read(0, 0, digestOf('missing')))
   })
 })
+
+test('many reads at the same time get what each has asked for', async (t) => {
+  await reading(t, async (read) => {
+    const starts = Array.from({ length: 100 }, (_, n) => (n * 7919) % mebibyte)
+    const reads = starts.map(async (start, n) => {
+      const size = n % 10 === 0 ? mebibyte + 50 : 32 << 10
+      const got = bytesOf(await read(start, size))
+      assert.ok(got.equals(blob.subarray(start, start + size)), `${size} bytes at ${start}`)
+    })
+    await Promise.all(reads)
+  })
+})
