@@ -28,7 +28,16 @@ void suite('wharf', () => {
   })
 
   void test('bad usage is told on standard error, and ends with 2', async () => {
-    const bad = [[], ['nothing'], ['doctor', 'nothing'], ['doctor', 'db'], ['--what']]
+    const bad = [
+      [],
+      ['nothing'],
+      ['logs'],
+      ['logs', 'x', '--tail', 'y'],
+      ['logs', 'x', '--since', 'y'],
+      ['doctor', 'nothing'],
+      ['doctor', 'db'],
+      ['--what'],
+    ]
     for (const args of bad) {
       const { code, stdout, stderr } = await wharf(...args)
       assert.deepEqual([code, stdout], [2, ''], args.join(' '))

@@ -4,6 +4,7 @@ import { describe } from '#lib/errors/errors.ts'
 import { packageVersion } from '#lib/release/release.ts'
 
 import { doctorCommand } from './doctor/doctor.ts'
+import { logsCommand } from './logs/logs.ts'
 
 /** Runs `wharf <argv>` and gives its exit code: 0, 1 when something failed or is wrong, 2 for bad usage. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -11,6 +12,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description('The command line of wharf, a container runtime.')
     .version(packageVersion, '-v, --version')
     .exitOverride()
+    .addCommand(logsCommand())
     .addCommand(doctorCommand())
   try {
     await program.parseAsync(argv, { from: 'user' })

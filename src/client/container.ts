@@ -1,10 +1,13 @@
 import type { Container as ContainerRecord, NewContainer } from '#core/containers/containers.ts'
 import { type Context, forCleanup } from '#core/context.ts'
+import type { LogEntry } from '#core/logs/json-file.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Exit } from '#core/runtime/runtime.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
+import { logPathOf } from './logs/container-log.ts'
+import { type ReadLogOptions, readLog } from './logs/read-log.ts'
 import { Process } from './process.ts'
 import type { Session } from './session.ts'
 import { parseProcess } from './spec/parse.ts'
@@ -91,6 +94,17 @@ export class Container implements AsyncDisposable {
     return await task.wait(io)
   }
 
+  /**
+   * What it has written, if its output goes to the log driver `json-file`: `logUri` of `start`.
+   *
+   * @throws `not_found`; `failed_precondition` when its output goes elsewhere.
+   */
+  async *logs(options: ReadLogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
+    const { labels } = await this.info(options)
+    const { id } = this
+    yield* readLog(logPathOf({ id, labels, stdout: await this.#stdout(options) }), options)
+  }
+
   /** Removes it with its snapshot. @throws `not_found`; `failed_precondition` while it has a task. */
   async delete(options: AbortOptions = {}): Promise<void> {
     const ctx = this.#session.context(options)
@@ -120,6 +134,18 @@ export class Container implements AsyncDisposable {
       await this.delete({ signal })
     } catch (err) {
       if (!hasCode(err, 'not_found')) throw err
+    }
+  }
+
+  /** Empty without a task. */
+  async #stdout(options: AbortOptions): Promise<string> {
+    const ctx = this.#session.context(options)
+    try {
+      const task = await this.#session.tasks.get(ctx, this.id)
+      return (await task.state(ctx)).stdout
+    } catch (err) {
+      if (!hasCode(err, 'not_found')) throw err
+      return ''
     }
   }
 

@@ -18,7 +18,10 @@ export interface IoOptions {
   /** Gets what the process writes, as it comes. */
   readonly stdout?: (chunk: Uint8Array) => void
   readonly stderr?: (chunk: Uint8Array) => void
-  /** Where the output goes instead: `file:///path`, `binary:///path?argument=value`. */
+  /**
+   * Where the output goes instead: `json-file:///path`, `file:///path`,
+   * `binary:///path?argument=value`.
+   */
   readonly logUri?: string
 }
 

@@ -113,8 +113,10 @@ export class Container {
     if (status !== 'running') throw refuse('exec', status)
     const { id: containerId, bundle } = this
     const { runc, streamOwner } = this.#parts
-    const owner = { id: execId, namespace: this.#services.namespace, ...streamOwner }
-    const options = { containerId, execId, bundle, owner, runc, stdio, spec }
+    const { namespace } = this.#services
+    const owner = { id: execId, namespace, ...streamOwner }
+    const log = this.#services.log.with({ id: containerId, exec: execId })
+    const options = { containerId, execId, bundle, owner, runc, stdio, spec, log }
     this.#execs.set(execId, new ExecProcess(options))
     this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
   }

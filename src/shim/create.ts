@@ -2,6 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 
 import { TaskCreateSchema } from '#gen/events/task_pb.ts'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+import type { Logger } from '#core/context.ts'
 import { span } from '#core/trace.ts'
 import { unimplemented } from '#lib/errors/errors.ts'
 import type { Trace } from '#lib/trace/trace.ts'
@@ -61,7 +62,11 @@ export async function createContainer(
   })
   undo.defer(() => rootfs.release())
   const streams = undo.use(
-    await openStreams(stdio, { id, namespace: services.namespace, ...toOwner(options) }),
+    await openStreams(
+      stdio,
+      { id, namespace: services.namespace, ...toOwner(options) },
+      services.log.with({ id }),
+    ),
   )
   const creation = { id, bundle, options, streams }
   await span(work, 'runc create', async () => await runCreate(runc, creation))
@@ -99,9 +104,13 @@ function readRequestOptions(
 
 const toOwner = ({ ioUid, ioGid }: RuntimeOptions): StreamOwner => ({ uid: ioUid, gid: ioGid })
 
-async function openStreams(stdio: StdioPaths, owner: ProcessOwner): Promise<ProcessStdio> {
+async function openStreams(
+  stdio: StdioPaths,
+  owner: ProcessOwner,
+  log: Logger,
+): Promise<ProcessStdio> {
   try {
-    return await openStdio(stdio, owner)
+    return await openStdio(stdio, owner, log)
   } catch (err) {
     throw new Error('failed to create init process I/O', { cause: err })
   }

@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import type { Logger } from '#core/context.ts'
 import { Mutex } from '#lib/async/mutex.ts'
 import { failedPrecondition, notFound } from '#lib/errors/errors.ts'
 import { isErrno } from '#sys/errno.ts'
@@ -24,6 +25,7 @@ export interface ExecOptions {
   readonly stdio: StdioPaths
   /** The JSON of an OCI `Process`. */
   readonly spec: Uint8Array
+  readonly log: Logger
 }
 
 /** The status of an exec that the runtime could not start. */
@@ -85,9 +87,9 @@ export class ExecProcess implements TaskProcess {
   }
 
   async #run(): Promise<number> {
-    const { containerId, execId, bundle, owner, runc, spec, stdio } = this.#options
+    const { containerId, execId, bundle, owner, runc, spec, stdio, log } = this.#options
     using undo = new DisposableStack()
-    const streams = undo.use(await openStdio(stdio, owner))
+    const streams = undo.use(await openStdio(stdio, owner, log))
     const pidFile = execPidFile(bundle, execId)
     const processFile = join(bundle, `${execId}.process.json`)
     writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })

@@ -211,6 +211,26 @@ interface RunOptions {
   readonly input?: Uint8Array
 }
 
+/** Where the streams of a process go. */
+interface Streams {
+  readonly stdin?: string
+  readonly stdout?: string
+  readonly stderr?: string
+  readonly terminal?: boolean
+}
+
+/** Creates and starts a container with these streams. */
+export async function launch(
+  fixture: ShimFixture,
+  bundle: Bundle,
+  streams: Streams,
+): Promise<TaskClient> {
+  const tasks = await fixture.connect(bundle)
+  await tasks.create({ ...bundle.request, ...streams })
+  await tasks.start({ id: bundle.id })
+  return tasks
+}
+
 async function deleteContainers(root: string): Promise<void> {
   if (!existsSync(root)) return
   for (const id of await readdir(root)) await run('runc', ['--root', root, 'delete', '--force', id])

@@ -38,7 +38,8 @@ export const taskPlugin = definePlugin({
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
     meta.platforms.push(...config.platforms.map(platformOf))
-    meta.exports['log-uri-schemes'] = 'fifo,binary,binary-v2,file'
+    meta.exports['log-uri-schemes'] =
+      'fifo,binary,binary-v2,file' + (config.builtinShim ? ',json-file' : '')
     // 0711 lets a container's remapped root reach its bundle.
     for (const dir of [rootDir, stateDir]) await mkdir(dir, { recursive: true, mode: 0o711 })
     const settings = {

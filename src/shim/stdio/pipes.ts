@@ -1,8 +1,10 @@
 import { closeSync } from 'node:fs'
 
+import { invalidArgument } from '#lib/errors/errors.ts'
 import type { StdioFds } from '#shim/runc/command.ts'
 
 import { type Stream, giveTo, openInput, openLogFile, openOutput } from './fifo.ts'
+import { isSinkUri } from './sink.ts'
 import type { ProcessStdio, StdioPaths, StreamOwner } from './stdio.ts'
 import { parseTarget } from './target.ts'
 
@@ -69,7 +71,9 @@ function outputs({ stdout, stderr }: StdioPaths): { stdout: string; stderr: stri
   return { stdout, stderr: stderr === '' && toFile ? stdout : stderr }
 }
 
+/** @throws `invalid_argument` for a logger, which stdout would have to name. */
 function openTarget(uri: string): Stream {
+  if (isSinkUri(uri)) throw invalidArgument(`stderr goes to "${uri}", and stdout does not`)
   const { scheme, path } = parseTarget(uri)
   return scheme === 'file' ? openLogFile(path) : openOutput(path)
 }

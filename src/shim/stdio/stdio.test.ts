@@ -5,14 +5,7 @@ import { join } from 'node:path'
 import { once } from 'node:events'
 import { type TestContext, suite, test } from 'node:test'
 
-import {
-  type Bundle,
-  ShimFixture,
-  type TaskClient,
-  execSpec,
-  readFifo,
-  writeFifo,
-} from '#shim/test-host.ts'
+import { ShimFixture, execSpec, launch, readFifo, writeFifo } from '#shim/test-host.ts'
 import { root } from '#testing/root.ts'
 
 import { PipeStdio } from './pipes.ts'
@@ -23,18 +16,6 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
     await using shim = await ShimFixture.open()
     await body(shim)
   })
-}
-
-/** Creates and starts a container with these streams. */
-async function launch(
-  shim: ShimFixture,
-  bundle: Bundle,
-  streams: { stdin?: string; stdout?: string; stderr?: string; terminal?: boolean },
-): Promise<TaskClient> {
-  const tasks = await shim.connect(bundle)
-  await tasks.create({ ...bundle.request, ...streams })
-  await tasks.start({ id: bundle.id })
-  return tasks
 }
 
 suite('streams of a process', () => {

@@ -2,13 +2,13 @@ import { invalidArgument } from '#lib/errors/errors.ts'
 
 /** Where output goes. Source: upstream `process/io.go` (`createIO`). */
 export interface Target {
-  readonly scheme: 'fifo' | 'file' | 'binary'
+  readonly scheme: 'fifo' | 'file' | 'binary' | 'binary-v2'
   readonly path: string
   /** What the URI's query says, for loggers. */
   readonly query: readonly (readonly [string, string])[]
 }
 
-const schemes = ['fifo', 'file', 'binary'] as const
+const schemes = ['fifo', 'file', 'binary', 'binary-v2'] as const
 
 /** Reads a path, or a URI like `file:///var/log/x`. @throws `invalid_argument` for an unknown scheme. */
 export function parseTarget(uri: string): Target {
