@@ -8,14 +8,23 @@ import {
   TaskStartSchema,
 } from '#gen/events/task_pb.ts'
 import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import { lives, type ProcessIdentity } from '#sys/process-end.ts'
 
 import { sharesPidNamespace } from './bundle.ts'
-import { ExecProcess } from './exec-process.ts'
+import { type ExecOptions, ExecProcess } from './exec-process.ts'
 import type { InitProcess } from './init-process.ts'
 import type { HostLog } from './log.ts'
 import { type TaskProcess, refuse } from './process.ts'
 import type { EventPublisher } from './publisher.ts'
-import type { Exit, Reaper } from './reaper.ts'
+import { type Exit, type Reaper, unknownStatus } from './reaper.ts'
+import {
+  bootId,
+  type ContainerRecord,
+  isRecorded,
+  recordOf,
+  removeRecord,
+  writeRecord,
+} from './record.ts'
 import type { Rootfs, RootfsMounts } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
 import type { ContainerCgroups, Stats } from './stats/stats.ts'
@@ -53,8 +62,11 @@ export class Container {
   readonly #parts: ContainerParts
   readonly #services: HostServices
   readonly #execs = new Map<string, ExecProcess>()
+  /** Which processes they were when they were first recorded. */
+  readonly #identities = new Map<number, ProcessIdentity | undefined>()
   #cgroups: ContainerCgroups | undefined
   #initEnded = false
+  #isRecorded = false
 
   constructor(parts: ContainerParts, services: HostServices) {
     this.id = parts.id
@@ -62,10 +74,55 @@ export class Container {
     this.init = parts.init
     this.#parts = parts
     this.#services = services
+    this.record()
+    if (parts.init.exit) {
+      this.#initEnded = true
+      return
+    }
     services.reaper.watch(parts.init.pid, (exit) => {
       this.#initEnded = true
       void this.#onInitExit(exit)
     })
+  }
+
+  /** Whether it has ended, and somebody else has removed its bundle, or made a new one there. */
+  get isRemoved(): boolean {
+    return this.#isRecorded && this.init.status === 'stopped' && !isRecorded(this.bundle)
+  }
+
+  /** Writes down what a new host would have to know, should this one be killed. */
+  record(): void {
+    const { bundle, init } = this
+    const started = [...this.#execs.values()].filter(({ pid }) => pid > 0)
+    const record: ContainerRecord = {
+      boot: bootId(),
+      paused: init.status === 'paused',
+      init: recordOf(init, this.#identities),
+      execs: started.map((exec) => ({
+        execId: exec.execId,
+        pid: exec.pid,
+        ...recordOf(exec, this.#identities),
+      })),
+    }
+    try {
+      writeRecord(bundle, record)
+      this.#isRecorded = true
+    } catch (err) {
+      // The container does not need it to run.
+      const { log } = this.#services
+      log.error('cannot record the container', { id: this.id, error: describe(err) })
+    }
+  }
+
+  /** Goes on with an exec that another host has started. */
+  adoptExec({ execId, pid, ...record }: ContainerRecord['execs'][number]): void {
+    const options = this.#execOptions(execId, record.stdio, new Uint8Array())
+    const exec = ExecProcess.adopted(options, pid, record)
+    this.#execs.set(execId, exec)
+    if (exec.exit) return
+    const onExit = (exit: Exit): void => void this.#onExecExit(exec, exit)
+    if (record.identity && lives(record.identity)) this.#services.reaper.watch(pid, onExit)
+    else onExit({ status: unknownStatus, at: new Date() })
   }
 
   /** The process with this exec id, the init process for an empty one. @throws `not_found` */
@@ -101,6 +158,7 @@ export class Container {
         execId,
         pid,
       })
+      this.record()
       reaper.watch(pid, (exit) => void this.#onExecExit(exec, exit))
     }, signal)
     return exec.pid
@@ -111,23 +169,29 @@ export class Container {
     if (this.#execs.has(execId)) throw alreadyExists(`id ${execId}`)
     const { status } = this.init
     if (status !== 'running') throw refuse('exec', status)
+    const { id: containerId } = this
+    this.#execs.set(execId, new ExecProcess(this.#execOptions(execId, stdio, spec)))
+    this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
+  }
+
+  #execOptions(execId: string, stdio: StdioPaths, spec: Uint8Array): ExecOptions {
     const { id: containerId, bundle } = this
     const { runc, streamOwner } = this.#parts
     const { namespace } = this.#services
     const owner = { id: execId, namespace, ...streamOwner }
     const log = this.#services.log.with({ id: containerId, exec: execId })
-    const options = { containerId, execId, bundle, owner, runc, stdio, spec, log }
-    this.#execs.set(execId, new ExecProcess(options))
-    this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })
+    return { containerId, execId, bundle, owner, runc, stdio, spec, log }
   }
 
   async pause(): Promise<void> {
     await this.init.pause()
+    this.record()
     this.#services.events.publish('/tasks/paused', TaskPausedSchema, { containerId: this.id })
   }
 
   async resume(): Promise<void> {
     await this.init.resume()
+    this.record()
     this.#services.events.publish('/tasks/resumed', TaskResumedSchema, { containerId: this.id })
   }
 
@@ -150,12 +214,15 @@ export class Container {
     const exec = this.#exec(execId)
     await exec.delete()
     this.#execs.delete(execId)
+    this.#identities.delete(exec.pid)
+    this.record()
     return exec
   }
 
   /** Removes the container when its init has ended, or was never started. */
   async delete(): Promise<void> {
     const exit = await this.init.delete()
+    removeRecord(this.bundle)
     this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
       containerId: this.id,
@@ -175,11 +242,15 @@ export class Container {
     }
     const started = [...this.#execs.values()].filter((exec) => exec.isStarted)
     await Promise.all(started.map(async (exec) => await exec.exited))
-    await this.init.setExited(exit, () => this.#publishExit(this.init, exit))
+    await this.init.setExited(exit, () => {
+      this.record()
+      this.#publishExit(this.init, exit)
+    })
   }
 
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
+    this.record()
   }
 
   #publishExit({ pid, execId }: TaskProcess, exit: Exit): void {

@@ -10,8 +10,10 @@ import type { WindowSize } from '#sys/pty.ts'
 import { execPidFile, readPid } from './bundle.ts'
 import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
 import type { Exit } from './reaper.ts'
+import { type ProcessRecord, toExit } from './record.ts'
 import type { Runc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
+import { AdoptedStdio } from './stdio/adopted.ts'
 import { drain } from './stdio/drain.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
@@ -44,6 +46,7 @@ export class ExecProcess implements TaskProcess {
   #asked = false
   #pid = 0
   #exit: Exit | undefined
+  #stdinClosed = false
 
   constructor(options: ExecOptions) {
     this.#options = options
@@ -54,8 +57,25 @@ export class ExecProcess implements TaskProcess {
     this.#resolveExit = resolve
   }
 
+  /** One that another host has started; whether it still runs is for the caller to say. */
+  static adopted(options: ExecOptions, pid: number, record: ProcessRecord): ExecProcess {
+    const exec = new ExecProcess(options)
+    exec.#asked = true
+    exec.#pid = pid
+    exec.#status = 'running'
+    exec.#stdinClosed = record.stdinClosed
+    exec.#streams = new AdoptedStdio(record.stdio, record.stdinClosed)
+    const exit = toExit(record)
+    if (exit) exec.#settle(exit)
+    return exec
+  }
+
   get pid(): number {
     return this.#pid
+  }
+
+  get stdinClosed(): boolean {
+    return this.#stdinClosed
   }
 
   get status(): ProcessStatus {
@@ -128,6 +148,7 @@ export class ExecProcess implements TaskProcess {
   }
 
   closeStdin(): void {
+    this.#stdinClosed = true
     this.#streams?.closeStdin()
   }
 

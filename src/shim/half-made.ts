@@ -13,6 +13,14 @@ import { mountInfo } from '#sys/mount-info.ts'
 /** How often, and at what distance in ms, something is looked at again. */
 const [tries, pauseMs] = [20, 50] as const
 
+/** Waits for the runtimes that work on bundles, but not for one that hangs. */
+export async function awaitRuntimes(bundles: readonly string[]): Promise<void> {
+  for (let n = 0; n < tries; n++) {
+    if (!runtimesOf(...bundles).length) return
+    await sleep(pauseMs)
+  }
+}
+
 /** Kills the runtimes that still work on a bundle, and waits until they are gone. */
 export async function endRuntimes(bundle: string): Promise<void> {
   for (let n = 0; n < tries; n++) {
@@ -35,10 +43,14 @@ export async function removeEmptyCgroups(bundle: string): Promise<void> {
 }
 
 /** The runtime is told where to log for each bundle, and so are the processes it starts. */
-function runtimesOf(bundle: string): number[] {
-  const log = `--log\0${join(bundle, 'log.json')}\0`
+function runtimesOf(...bundles: readonly string[]): number[] {
+  const logs = new Set(bundles.map((bundle) => join(bundle, 'log.json')))
+  const works = (pid: string): boolean => {
+    const [, log = ''] = /--log\0([^\0]*)\0/.exec(commandLine(pid)) ?? []
+    return logs.has(log)
+  }
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && commandLine(name).includes(log))
+    .filter((name) => /^\d+$/.test(name) && works(name))
     .map(Number)
 }
 

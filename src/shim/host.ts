@@ -1,4 +1,5 @@
 import { closeSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
 
 import { untilAborted } from '#lib/async/until-aborted.ts'
 import { describe, permissionDenied } from '#lib/errors/errors.ts'
@@ -82,7 +83,8 @@ async function open(
   const idle = new IdleWatch(env, () => stop.abort())
   const tracing = await trace(env, log)
   if (tracing) scope.use(tracing)
-  const server = await listen(socket, { tasks, idle, tracing })
+  const bundles = dirname(process.cwd())
+  const server = await listen(socket, { tasks, idle, tracing, bundles })
   if (!server) return undefined
   scope.defer(async () => {
     // Node removes the socket; under the lock it cannot be one that a new host has made.
@@ -113,14 +115,17 @@ interface Listening {
   readonly tasks: TaskService
   readonly idle: IdleWatch
   readonly tracing: Tracing | undefined
+  /** Where the bundle is that this host was started for, and others may be that had another host. */
+  readonly bundles: string
 }
 
 async function listen(
   path: string,
-  { tasks, idle, tracing }: Listening,
+  { tasks, idle, tracing, bundles }: Listening,
 ): Promise<TtrpcServer | undefined> {
   using _ = await lockSocketDir(path)
   if (!(await claimSocket(path))) return undefined
+  await tasks.adopt(bundles, path)
   const mask = process.umask(0o177)
   try {
     return await listenTtrpc<Work>(

@@ -17,6 +17,15 @@ export interface InitOptions {
   readonly runc: Runc
   readonly stdio: StdioPaths
   readonly streams: ProcessStdio
+  /** How it is found, if another host has made it. */
+  readonly found?: Found
+}
+
+/** What has become of a process before it came here. */
+export interface Found {
+  readonly status: ProcessStatus
+  readonly exit: Exit | undefined
+  readonly stdinClosed: boolean
 }
 
 /**
@@ -39,8 +48,9 @@ export class InitProcess implements TaskProcess {
   readonly #resolveExit: (exit: Exit) => void
   #status: ProcessStatus = 'created'
   #exit: Exit | undefined
+  #stdinClosed = false
 
-  constructor({ id, pid, runc, stdio, streams }: InitOptions) {
+  constructor({ id, pid, runc, stdio, streams, found }: InitOptions) {
     this.#id = id
     this.pid = pid
     this.#runc = runc
@@ -49,6 +59,11 @@ export class InitProcess implements TaskProcess {
     const { promise, resolve } = Promise.withResolvers<Exit>()
     this.exited = promise
     this.#resolveExit = resolve
+    if (!found) return
+    this.#status = found.status
+    this.#exit = found.exit
+    this.#stdinClosed = found.stdinClosed
+    if (found.exit) resolve(found.exit)
   }
 
   get status(): ProcessStatus {
@@ -133,7 +148,12 @@ export class InitProcess implements TaskProcess {
     this.#streams.resize(size)
   }
 
+  get stdinClosed(): boolean {
+    return this.#stdinClosed
+  }
+
   closeStdin(): void {
+    this.#stdinClosed = true
     this.#streams.closeStdin()
   }
 

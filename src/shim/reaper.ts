@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs'
 
+import { isErrno } from '#sys/errno.ts'
+import { endedOf, WatchedProcess } from '#sys/process-end.ts'
 import { waitpid } from '#sys/process.ts'
 
 /** How often processes that are not our children are looked at, ms. */
 const pollMs = 100
 /** How long a child that nobody claims stays a zombie, ms. */
 const strayMs = 1_000
-/** The status of a process whose real one nobody can tell. */
-const unknownStatus = 255
+/** The status of a process whose real one nobody can tell: kernels before 6.15 rarely do. */
+export const unknownStatus = 255
 
 /** How and when a process ended. */
 export interface Exit {
@@ -30,8 +32,8 @@ type OnExit = (exit: Exit) => void
  */
 export class Reaper implements Disposable {
   readonly #children = new Map<number, OnExit>()
-  /** Processes that an earlier shim started, or that the runtime left to somebody else. */
-  readonly #others = new Map<number, OnExit>()
+  /** Processes that an earlier host started, or that the runtime left to somebody else. */
+  readonly #others = new Map<WatchedProcess, OnExit>()
   readonly #isQuiet: () => boolean
   readonly #onSignal = (): void => this.#sweep()
   #poll: NodeJS.Timeout | undefined
@@ -51,8 +53,13 @@ export class Reaper implements Disposable {
       setImmediate(this.#onSignal)
       return
     }
-    this.#others.set(pid, onExit)
-    this.#poll ??= setInterval(() => this.#lookAtOthers(), pollMs)
+    try {
+      this.#others.set(new WatchedProcess(pid), onExit)
+      this.#poll ??= setInterval(() => this.#lookAtOthers(), pollMs)
+    } catch (err) {
+      if (!isErrno(err, 'ESRCH')) throw err
+      setImmediate(() => onExit({ status: unknownStatus, at: new Date() }))
+    }
   }
 
   [Symbol.dispose](): void {
@@ -60,6 +67,7 @@ export class Reaper implements Disposable {
     clearInterval(this.#poll)
     clearTimeout(this.#strayCheck)
     this.#children.clear()
+    for (const other of this.#others.keys()) other[Symbol.dispose]()
     this.#others.clear()
   }
 
@@ -74,10 +82,11 @@ export class Reaper implements Disposable {
   }
 
   #lookAtOthers(): void {
-    for (const [pid, onExit] of this.#others) {
-      if (parentOf(pid) !== undefined) continue
-      this.#others.delete(pid)
-      onExit({ status: unknownStatus, at: new Date() })
+    for (const ended of endedOf([...this.#others.keys()])) {
+      using other = ended
+      const onExit = this.#others.get(other)
+      this.#others.delete(other)
+      onExit?.({ status: other.status ?? unknownStatus, at: new Date() })
     }
     if (this.#others.size > 0) return
     clearInterval(this.#poll)

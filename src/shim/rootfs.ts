@@ -52,6 +52,11 @@ export class RootfsMounts implements AsyncDisposable {
     return { release }
   }
 
+  /** One that another host has put together. */
+  adopt(id: string, bundle: string): Rootfs {
+    return { release: () => this.#release(id, join(bundle, 'rootfs'), []) }
+  }
+
   #release(id: string, path: string, written: readonly string[]): void {
     const fds = detach(path)
     if (fds.length === 0) return

@@ -19,6 +19,7 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, invalidArgument, notFound, unimplemented } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
+import { adoptContainers } from './adopt.ts'
 import type { Container, HostServices } from './container.ts'
 import { createContainer, type Work } from './create.ts'
 import type { ProcessStatus, TaskProcess } from './process.ts'
@@ -57,7 +58,21 @@ export class TaskService {
 
   /** How many containers there are, those being created included. */
   get size(): number {
+    this.#forgetRemoved()
     return this.#containers.size
+  }
+
+  /** Goes on with the containers of a host that was killed; `dir` has their bundles. */
+  async adopt(dir: string, socket: string): Promise<void> {
+    const adopted = await adoptContainers(dir, socket, this.#options.services)
+    for (const container of adopted) this.#containers.set(container.id, container)
+  }
+
+  /** Of containers that the `delete` command has removed behind our back. */
+  #forgetRemoved(): void {
+    for (const [id, container] of this.#containers) {
+      if (container?.isRemoved) this.#containers.delete(id)
+    }
   }
 
   /** Both versions, for a server. */
@@ -92,6 +107,7 @@ export class TaskService {
 
   async #create(request: Request<CreateTaskRequest>, work: Work): Promise<{ pid: number }> {
     const { id } = request
+    this.#forgetRemoved()
     if (this.#containers.has(id)) throw alreadyExists(`container ${id}`)
     this.#containers.set(id, undefined)
     try {
@@ -167,7 +183,9 @@ export class TaskService {
 
   #closeIO({ id, execId, stdin }: Request<CloseIORequest>) {
     const { process } = this.#find(id, execId)
-    if (stdin) process.closeStdin()
+    if (!stdin) return {}
+    process.closeStdin()
+    this.#container(id).record()
     return {}
   }
 

@@ -1,0 +1,97 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { describe } from '#lib/errors/errors.ts'
+import { lives } from '#sys/process-end.ts'
+
+import { readOptions } from './bundle.ts'
+import { Container, type HostServices } from './container.ts'
+import { awaitRuntimes } from './half-made.ts'
+import { InitProcess } from './init-process.ts'
+import type { ProcessStatus } from './process.ts'
+import { type ContainerRecord, readRecord, toExit } from './record.ts'
+import { openRunc } from './runc/runc.ts'
+import { AdoptedStdio } from './stdio/adopted.ts'
+
+/**
+ * Goes on with the containers of a host that was killed: those whose bundles, next to each other in
+ * `dir`, name the socket that is this one's now, and whose init lives or has been seen ending.
+ *
+ * A container whose init ended while nobody looked is left to the `delete` command.
+ */
+export async function adoptContainers(
+  dir: string,
+  socket: string,
+  services: HostServices,
+): Promise<Container[]> {
+  const found = bundlesOf(dir, socket).flatMap((bundle) => {
+    const record = recordIn(bundle, services)
+    return record && isComplete(record) ? [{ bundle, record }] : []
+  })
+  if (found.length === 0) return []
+  // What a runtime is just doing to one of them is not known before it has ended.
+  await awaitRuntimes(found.map(({ bundle }) => bundle.path))
+  return found.map(({ bundle, record }) => adopt(bundle, record, services))
+}
+
+interface Bundle {
+  readonly id: string
+  readonly path: string
+}
+
+function bundlesOf(dir: string, socket: string): Bundle[] {
+  return readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(({ name }) => ({ id: name, path: join(dir, name) }))
+    .filter(({ path }) => addressOf(path) === `unix://${socket}`)
+}
+
+function addressOf(bundle: string): string {
+  try {
+    return readFileSync(join(bundle, 'address'), 'utf8').trim()
+  } catch {
+    // A bundle that is just being made, or removed.
+    return ''
+  }
+}
+
+function recordIn({ id, path }: Bundle, { log }: HostServices): ContainerRecord | undefined {
+  try {
+    return readRecord(path)
+  } catch (err) {
+    log.error('cannot read the record of a container', { id, error: describe(err) })
+    return undefined
+  }
+}
+
+const isComplete = ({ init: { exit, identity } }: ContainerRecord): boolean =>
+  exit !== undefined || (identity !== undefined && lives(identity))
+
+function adopt({ id, path }: Bundle, record: ContainerRecord, services: HostServices): Container {
+  const options = readOptions(path, services.env)
+  const runc = openRunc(path, services.namespace, options)
+  const { stdio, stdinClosed, identity } = record.init
+  const exit = toExit(record.init)
+  const isCreated = existsSync(join(options.root, services.namespace, id, 'exec.fifo'))
+  const init = new InitProcess({
+    id,
+    pid: identity?.pid ?? 0,
+    runc,
+    stdio,
+    streams: new AdoptedStdio(stdio, stdinClosed),
+    found: { status: statusOf(record, isCreated), exit, stdinClosed },
+  })
+  const streamOwner = { uid: options.ioUid, gid: options.ioGid }
+  const rootfs = services.rootfs.adopt(id, path)
+  const container = new Container({ id, bundle: path, rootfs, runc, init, streamOwner }, services)
+  for (const exec of record.execs) container.adoptExec(exec)
+  services.log.info('container adopted', { id, pid: init.pid, status: init.status })
+  return container
+}
+
+/** A runtime keeps this FIFO from creation to start. */
+function statusOf({ init, paused }: ContainerRecord, isCreated: boolean): ProcessStatus {
+  if (init.exit) return 'stopped'
+  if (isCreated) return 'created'
+  return paused ? 'paused' : 'running'
+}
