@@ -19,6 +19,7 @@ import { blockfilePlugin } from '#plugins/snapshots/blockfile/plugin.ts'
 import { btrfsPlugin } from '#plugins/snapshots/btrfs/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
+import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
@@ -41,6 +42,7 @@ export const builtins: readonly Plugin[] = [
   gcPlugin,
   leasesPlugin,
   sandboxStorePlugin,
+  streamManagerPlugin,
   taskPlugin,
   ...servicePlugins,
   grpcPrometheusPlugin,

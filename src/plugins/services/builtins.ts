@@ -20,6 +20,7 @@ import { notBuiltPlugins } from './not-built/plugins.ts'
 import { sandboxesApiPlugin } from './sandboxes/grpc.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
+import { streamingApiPlugin } from './streaming/grpc.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
 import { tasksServicePlugin } from './tasks/service.ts'
 import { versionApiPlugin } from './version/grpc.ts'
@@ -46,6 +47,7 @@ export const servicePlugins: readonly Plugin[] = [
   namespacesApiPlugin,
   sandboxesApiPlugin,
   snapshotsApiPlugin,
+  streamingApiPlugin,
   tasksApiPlugin,
   versionApiPlugin,
   ...notBuiltPlugins,
