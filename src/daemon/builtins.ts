@@ -12,6 +12,8 @@ import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
 import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { optPlugin } from '#plugins/opt/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
+import { sandboxControllerPlugin } from '#plugins/runtime/sandbox-plugin.ts'
+import { shimManagerPlugin } from '#plugins/runtime/shim-plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
@@ -43,7 +45,9 @@ export const builtins: readonly Plugin[] = [
   leasesPlugin,
   sandboxStorePlugin,
   streamManagerPlugin,
+  shimManagerPlugin,
   taskPlugin,
+  sandboxControllerPlugin,
   ...servicePlugins,
   grpcPrometheusPlugin,
   otlpPlugin,

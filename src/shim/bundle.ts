@@ -12,6 +12,7 @@ import { isErrno } from '#sys/errno.ts'
  *     runtime        the name of the OCI runtime, empty for runc
  *     log.json       the log of the OCI runtime
  *     address        the socket of the shim host
+ *     sandbox        the sandbox that the container has joined, written by the daemon
  */
 export interface RuntimeOptions {
   readonly noPivotRoot: boolean
@@ -82,6 +83,9 @@ export function readOptions(bundle: string, env: NodeJS.ProcessEnv): RuntimeOpti
 
 /** The pid in a file the OCI runtime wrote; 0 when there is none. */
 export const readPid = (path: string): number => Number(readText(path)) || 0
+
+/** The sandbox that a container has joined; empty for none. */
+export const readSandbox = (bundle: string): string => readText(join(bundle, 'sandbox'))
 
 export const initPidFile = (bundle: string): string => join(bundle, 'init.pid')
 export const execPidFile = (bundle: string, execId: string): string => join(bundle, `${execId}.pid`)

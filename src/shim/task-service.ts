@@ -19,8 +19,10 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, invalidArgument, notFound, unimplemented } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
+import { readSandbox } from './bundle.ts'
 import type { Container, HostServices } from './container.ts'
 import { createContainer, type Work } from './create.ts'
+import type { InitProcess } from './init-process.ts'
 import type { ProcessStatus, TaskProcess } from './process.ts'
 import { toTimestamp } from './timestamp.ts'
 
@@ -58,6 +60,14 @@ export class TaskService {
   /** How many containers there are, those being created included. */
   get size(): number {
     return this.#containers.size
+  }
+
+  /** The init processes of the containers that have joined a sandbox. */
+  membersOf(sandbox: string): readonly InitProcess[] {
+    const containers = [...this.#containers.values()].filter((each) => each !== undefined)
+    return containers
+      .filter(({ bundle }) => readSandbox(bundle) === sandbox)
+      .map(({ init }) => init)
   }
 
   /** Both versions, for a server. */

@@ -17,6 +17,7 @@ import { mountsApiPlugin } from './mounts/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
 import { notBuiltPlugins } from './not-built/plugins.ts'
+import { sandboxControllersApiPlugin } from './sandbox-controllers/grpc.ts'
 import { sandboxesApiPlugin } from './sandboxes/grpc.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
@@ -45,6 +46,7 @@ export const servicePlugins: readonly Plugin[] = [
   leasesApiPlugin,
   mountsApiPlugin,
   namespacesApiPlugin,
+  sandboxControllersApiPlugin,
   sandboxesApiPlugin,
   snapshotsApiPlugin,
   streamingApiPlugin,

@@ -64,10 +64,8 @@ async function openStream(
   const requests = new Inbox<Any>()
   const gone = new AbortController()
   const metadata = { 'containerd-namespace': 'default', ...headers }
-  const answers = connection
-    .client(Streaming)
-    .stream(requests, { metadata, signal: gone.signal })
-    [Symbol.asyncIterator]()
+  const call = connection.client(Streaming).stream(requests, { metadata, signal: gone.signal })
+  const answers = call[Symbol.asyncIterator]()
   requests.push(pack(StreamInitSchema, { id }))
   const first = await answers.next()
   assert.equal(first.value?.typeUrl, 'google.protobuf.Empty')

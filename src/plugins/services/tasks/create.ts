@@ -16,7 +16,7 @@ const checkpointType = 'application/vnd.containerd.container.criu.checkpoint.cri
  * What a task is made from: the container's record and what the request adds.
  *
  * @throws `not_found` for the container; `failed_precondition` when it has no spec; `unimplemented`
- * for a checkpoint in the content store or a task that joins a sandbox by address.
+ * for a checkpoint in the content store.
  */
 export async function createOptions(
   ctx: Context,
@@ -25,9 +25,6 @@ export async function createOptions(
 ): Promise<CreateOptions> {
   const container = await containers.get(ctx, request.containerId)
   if (!container.spec) throw failedPrecondition(`container ${request.containerId} has no spec`)
-  if (request.taskApiAddress) {
-    throw unimplemented('joining a sandbox by task API address is not built yet')
-  }
   const taskOptions = anyFromProto(request.options)
   return {
     spec: container.spec,
@@ -37,6 +34,7 @@ export async function createOptions(
     taskOptions,
     checkpoint: checkpointOf(request, container.runtime.name, taskOptions),
     sandbox: container.sandbox,
+    taskApi: taskApiOf(request, taskOptions),
     stdin: request.stdin,
     stdout: request.stdout,
     stderr: request.stderr,
@@ -66,4 +64,14 @@ function checkpointOf(
 function runcOptions(runtime: string, options: Any) {
   if (holds(options, OptionsSchema)) return unpack(OptionsSchema, options)
   throw new Error(`invalid task create option for ${runtime}`)
+}
+
+/** Where its sandbox serves tasks; in the options of runc as well, from clients before 2.3. */
+function taskApiOf(
+  { taskApiAddress, taskApiVersion }: CreateTaskRequest,
+  options: Any | undefined,
+): CreateOptions['taskApi'] {
+  const old = options && holds(options, OptionsSchema) ? unpack(OptionsSchema, options) : undefined
+  const address = taskApiAddress || old?.taskApiAddress
+  return address ? { address, version: taskApiVersion || (old?.taskApiVersion ?? 0) } : undefined
 }
