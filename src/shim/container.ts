@@ -62,7 +62,11 @@ export class Container {
     this.init = parts.init
     this.#parts = parts
     this.#services = services
-    services.reaper.watch(parts.init.pid, (exit) => {
+    if (parts.init.pid > 0) this.#watchInit()
+  }
+
+  #watchInit(): void {
+    this.#services.reaper.watch(this.init.pid, (exit) => {
       this.#initEnded = true
       void this.#onInitExit(exit)
     })
@@ -82,11 +86,13 @@ export class Container {
   /** Starts the init process or an exec. @returns its pid. */
   async start(execId: string, signal: AbortSignal): Promise<number> {
     if (execId !== '') return await this.#startExec(this.#exec(execId), signal)
-    const { pid } = this.init
+    const isRestored = this.init.pid === 0
     await this.init.start(() => {
+      const { pid } = this.init
       this.#services.events.publish('/tasks/start', TaskStartSchema, { containerId: this.id, pid })
+      if (isRestored) this.#watchInit()
     }, signal)
-    return pid
+    return this.init.pid
   }
 
   async #startExec(exec: ExecProcess, signal: AbortSignal): Promise<number> {
