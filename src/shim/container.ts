@@ -3,6 +3,7 @@ import {
   TaskExecAddedSchema,
   TaskExecStartedSchema,
   TaskExitSchema,
+  TaskOOMSchema,
   TaskPausedSchema,
   TaskResumedSchema,
   TaskStartSchema,
@@ -13,6 +14,7 @@ import { sharesPidNamespace } from './bundle.ts'
 import { ExecProcess } from './exec-process.ts'
 import type { InitProcess } from './init-process.ts'
 import type { HostLog } from './log.ts'
+import { OomWatch } from './oom.ts'
 import { type TaskProcess, refuse } from './process.ts'
 import type { EventPublisher } from './publisher.ts'
 import type { Exit, Reaper } from './reaper.ts'
@@ -54,6 +56,7 @@ export class Container {
   readonly #services: HostServices
   readonly #execs = new Map<string, ExecProcess>()
   #cgroups: ContainerCgroups | undefined
+  #oom: OomWatch | undefined
   #initEnded = false
 
   constructor(parts: ContainerParts, services: HostServices) {
@@ -66,6 +69,9 @@ export class Container {
   }
 
   #watchInit(): void {
+    this.#oom = OomWatch.of(this.init.pid, () => {
+      this.#services.events.publish('/tasks/oom', TaskOOMSchema, { containerId: this.id })
+    })
     this.#services.reaper.watch(this.init.pid, (exit) => {
       this.#initEnded = true
       void this.#onInitExit(exit)
@@ -160,6 +166,7 @@ export class Container {
   /** Removes the container when its init has ended, or was never started. */
   async delete(): Promise<void> {
     const exit = await this.init.delete()
+    this.#oom?.[Symbol.dispose]()
     this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
       containerId: this.id,
@@ -171,6 +178,7 @@ export class Container {
 
   /** Init's exit is told when the execs' are; without a pid namespace they have to be ended. */
   async #onInitExit(exit: Exit): Promise<void> {
+    this.#oom?.look()
     try {
       if (sharesPidNamespace(this.bundle)) await this.init.killAll()
     } catch (err) {
@@ -183,6 +191,7 @@ export class Container {
   }
 
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
+    this.#oom?.look()
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
   }
 

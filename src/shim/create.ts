@@ -76,10 +76,10 @@ export async function createContainer(
 
   publishCreate(services, request, pid)
   const restored = { ...creation, runc, path }
-  const init = new InitProcess({
-    ...{ id, bundle, pid, runc, stdio, streams },
-    ...(path === '' ? {} : { restore: async () => await restore(restored) }),
-  })
+  const parts = { id, bundle, pid, runc, stdio, streams }
+  const init = new InitProcess(
+    path === '' ? parts : { ...parts, restore: async () => await restore(restored) },
+  )
   return new Container({ id, bundle, rootfs, runc, init, streamOwner: toOwner(options) }, services)
 }
 
