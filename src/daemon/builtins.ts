@@ -13,6 +13,8 @@ import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { optPlugin } from '#plugins/opt/plugin.ts'
 import { restartPlugin } from '#plugins/restart/plugin.ts'
 import { taskPlugin } from '#plugins/runtime/plugin.ts'
+import { sandboxControllerPlugin } from '#plugins/runtime/sandbox-plugin.ts'
+import { shimManagerPlugin } from '#plugins/runtime/shim-plugin.ts'
 import { serverPlugins } from '#plugins/server/builtins.ts'
 import { servicePlugins } from '#plugins/services/builtins.ts'
 import { erofsPlugin } from '#plugins/snapshots/erofs/plugin.ts'
@@ -20,6 +22,7 @@ import { blockfilePlugin } from '#plugins/snapshots/blockfile/plugin.ts'
 import { btrfsPlugin } from '#plugins/snapshots/btrfs/plugin.ts'
 import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
+import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
@@ -42,7 +45,10 @@ export const builtins: readonly Plugin[] = [
   gcPlugin,
   leasesPlugin,
   sandboxStorePlugin,
+  streamManagerPlugin,
+  shimManagerPlugin,
   taskPlugin,
+  sandboxControllerPlugin,
   ...servicePlugins,
   restartPlugin,
   grpcPrometheusPlugin,

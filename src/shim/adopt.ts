@@ -75,6 +75,7 @@ function adopt({ id, path }: Bundle, record: ContainerRecord, services: HostServ
   const isCreated = existsSync(join(options.root, services.namespace, id, 'exec.fifo'))
   const init = new InitProcess({
     id,
+    bundle: path,
     pid: identity?.pid ?? 0,
     runc,
     stdio,

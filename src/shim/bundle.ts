@@ -12,6 +12,7 @@ import { isErrno } from '#sys/errno.ts'
  *     runtime        the name of the OCI runtime, empty for runc
  *     log.json       the log of the OCI runtime
  *     address        the socket of the shim host
+ *     sandbox        the sandbox that the container has joined, written by the daemon
  */
 export interface RuntimeOptions {
   readonly noPivotRoot: boolean
@@ -23,6 +24,12 @@ export interface RuntimeOptions {
   /** Who owns the process's streams; 0 leaves that to the OCI runtime. */
   readonly ioUid: number
   readonly ioGid: number
+  /** A checkpoint to restore from, as clients before 1.7 say it; the daemon reads it. */
+  readonly criuImagePath: string
+  /** Where criu logs; the container's work directory if empty. */
+  readonly criuWorkPath: string
+  /** The control group that a shim of a container joins; a host of many joins none. */
+  readonly shimCgroup: string
 }
 
 /** Where upstream's shim has the state of the OCI runtime, whatever the daemon's own state. */
@@ -37,6 +44,9 @@ export const defaultOptions = (env: NodeJS.ProcessEnv): RuntimeOptions => ({
   systemdCgroup: false,
   ioUid: 0,
   ioGid: 0,
+  criuImagePath: '',
+  criuWorkPath: '',
+  shimCgroup: '',
 })
 
 /** Go leaves out what is empty, and reads the names of the protobuf fields. */
@@ -48,6 +58,9 @@ interface StoredOptions {
   readonly systemd_cgroup?: boolean
   readonly io_uid?: number
   readonly io_gid?: number
+  readonly criu_image_path?: string
+  readonly criu_work_path?: string
+  readonly shim_cgroup?: string
 }
 
 /** Records the options a container is made with. */
@@ -60,6 +73,9 @@ export function writeOptions(bundle: string, options: RuntimeOptions): void {
     ...(options.systemdCgroup ? { systemd_cgroup: true } : {}),
     ...(options.ioUid ? { io_uid: options.ioUid } : {}),
     ...(options.ioGid ? { io_gid: options.ioGid } : {}),
+    ...(options.criuImagePath ? { criu_image_path: options.criuImagePath } : {}),
+    ...(options.criuWorkPath ? { criu_work_path: options.criuWorkPath } : {}),
+    ...(options.shimCgroup ? { shim_cgroup: options.shimCgroup } : {}),
   }
   writeFileSync(join(bundle, 'options.json'), JSON.stringify(stored), { mode: 0o600 })
   writeFileSync(join(bundle, 'runtime'), options.binaryName, { mode: 0o600 })
@@ -77,11 +93,17 @@ export function readOptions(bundle: string, env: NodeJS.ProcessEnv): RuntimeOpti
     systemdCgroup: stored.systemd_cgroup ?? false,
     ioUid: stored.io_uid ?? 0,
     ioGid: stored.io_gid ?? 0,
+    criuImagePath: stored.criu_image_path ?? '',
+    criuWorkPath: stored.criu_work_path ?? '',
+    shimCgroup: stored.shim_cgroup ?? '',
   }
 }
 
 /** The pid in a file the OCI runtime wrote; 0 when there is none. */
 export const readPid = (path: string): number => Number(readText(path)) || 0
+
+/** The sandbox that a container has joined; empty for none. */
+export const readSandbox = (bundle: string): string => readText(join(bundle, 'sandbox'))
 
 export const initPidFile = (bundle: string): string => join(bundle, 'init.pid')
 export const execPidFile = (bundle: string, execId: string): string => join(bundle, `${execId}.pid`)

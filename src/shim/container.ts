@@ -3,6 +3,7 @@ import {
   TaskExecAddedSchema,
   TaskExecStartedSchema,
   TaskExitSchema,
+  TaskOOMSchema,
   TaskPausedSchema,
   TaskResumedSchema,
   TaskStartSchema,
@@ -14,6 +15,7 @@ import { sharesPidNamespace } from './bundle.ts'
 import { type ExecOptions, ExecProcess } from './exec-process.ts'
 import type { InitProcess } from './init-process.ts'
 import type { HostLog } from './log.ts'
+import { OomWatch } from './oom.ts'
 import { type TaskProcess, refuse } from './process.ts'
 import type { EventPublisher } from './publisher.ts'
 import { type Exit, type Reaper, unknownStatus } from './reaper.ts'
@@ -65,6 +67,7 @@ export class Container {
   /** Which processes they were when they were first recorded. */
   readonly #identities = new Map<number, ProcessIdentity | undefined>()
   #cgroups: ContainerCgroups | undefined
+  #oom: OomWatch | undefined
   #initEnded = false
   #isRecorded = false
 
@@ -75,11 +78,15 @@ export class Container {
     this.#parts = parts
     this.#services = services
     this.record()
-    if (parts.init.exit) {
-      this.#initEnded = true
-      return
-    }
-    services.reaper.watch(parts.init.pid, (exit) => {
+    if (parts.init.exit) this.#initEnded = true
+    else if (parts.init.pid > 0) this.#watchInit()
+  }
+
+  #watchInit(): void {
+    this.#oom = OomWatch.of(this.init.pid, () => {
+      this.#services.events.publish('/tasks/oom', TaskOOMSchema, { containerId: this.id })
+    })
+    this.#services.reaper.watch(this.init.pid, (exit) => {
       this.#initEnded = true
       void this.#onInitExit(exit)
     })
@@ -139,11 +146,13 @@ export class Container {
   /** Starts the init process or an exec. @returns its pid. */
   async start(execId: string, signal: AbortSignal): Promise<number> {
     if (execId !== '') return await this.#startExec(this.#exec(execId), signal)
-    const { pid } = this.init
+    const isRestored = this.init.pid === 0
     await this.init.start(() => {
+      const { pid } = this.init
       this.#services.events.publish('/tasks/start', TaskStartSchema, { containerId: this.id, pid })
+      if (isRestored) this.#watchInit()
     }, signal)
-    return pid
+    return this.init.pid
   }
 
   async #startExec(exec: ExecProcess, signal: AbortSignal): Promise<number> {
@@ -223,6 +232,7 @@ export class Container {
   async delete(): Promise<void> {
     const exit = await this.init.delete()
     removeRecord(this.bundle)
+    this.#oom?.[Symbol.dispose]()
     this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
       containerId: this.id,
@@ -234,6 +244,7 @@ export class Container {
 
   /** Init's exit is told when the execs' are; without a pid namespace they have to be ended. */
   async #onInitExit(exit: Exit): Promise<void> {
+    this.#oom?.look()
     try {
       if (sharesPidNamespace(this.bundle)) await this.init.killAll()
     } catch (err) {
@@ -249,6 +260,7 @@ export class Container {
   }
 
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
+    this.#oom?.look()
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
     this.record()
   }

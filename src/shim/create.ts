@@ -4,7 +4,6 @@ import { TaskCreateSchema } from '#gen/events/task_pb.ts'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
 import type { Logger } from '#core/context.ts'
 import { span } from '#core/trace.ts'
-import { unimplemented } from '#lib/errors/errors.ts'
 import type { Trace } from '#lib/trace/trace.ts'
 import type { Mount } from '#sys/mount.ts'
 
@@ -15,6 +14,7 @@ import {
   readPid,
   writeOptions,
 } from './bundle.ts'
+import { requireCriu, restore } from './checkpoint.ts'
 import { Container, type HostServices } from './container.ts'
 import { InitProcess } from './init-process.ts'
 import { type Runc, openRunc } from './runc/runc.ts'
@@ -38,18 +38,17 @@ export interface CreateRequest extends StdioPaths {
 }
 
 /**
- * Has the OCI runtime create a container, which is then ready to start. What fails half-way is
- * undone.
+ * Has the OCI runtime create a container, which is then ready to start; one that is made from a
+ * checkpoint waits for its start with that. What fails half-way is undone.
  *
- * @throws what the OCI runtime says.
+ * @throws what the OCI runtime says; `unimplemented` for a checkpoint without criu.
  */
 export async function createContainer(
   request: CreateRequest,
   services: HostServices,
   work: Work,
 ): Promise<Container> {
-  if (request.checkpoint !== '') throw unimplemented('restoring a checkpoint')
-  const { id, bundle, terminal, stdin, stdout, stderr } = request
+  const { id, checkpoint: path, bundle, terminal, stdin, stdout, stderr } = request
   const stdio = { terminal, stdin, stdout, stderr }
   services.log.attach(bundle)
   const options = readRequestOptions(request.options, services.env)
@@ -69,17 +68,23 @@ export async function createContainer(
     ),
   )
   const creation = { id, bundle, options, streams }
-  await span(work, 'runc create', async () => await runCreate(runc, creation))
-  undo.defer(async () => await runc.delete(id, { force: true }))
-  await streams.handedOver()
+  if (path === '') {
+    await span(work, 'runc create', async () => await runCreate(runc, creation))
+    undo.defer(async () => await runc.delete(id, { force: true }))
+    await streams.handedOver()
+  } else requireCriu(runc.binary)
   // The runtime was let finish; what nobody wants any more is undone.
   work.signal.throwIfAborted()
-  const pid = readPid(initPidFile(bundle))
-  if (pid === 0) throw new Error('failed to retrieve OCI runtime container pid')
+  const pid = path === '' ? readPid(initPidFile(bundle)) : 0
+  if (pid === 0 && path === '') throw new Error('failed to retrieve OCI runtime container pid')
   undo.move()
 
   publishCreate(services, request, pid)
-  const init = new InitProcess({ id, pid, runc, stdio, streams })
+  const restored = { ...creation, runc, path }
+  const parts = { id, bundle, pid, runc, stdio, streams }
+  const init = new InitProcess(
+    path === '' ? parts : { ...parts, restore: async () => await restore(restored) },
+  )
   return new Container({ id, bundle, rootfs, runc, init, streamOwner: toOwner(options) }, services)
 }
 
@@ -99,6 +104,9 @@ function readRequestOptions(
     systemdCgroup: given.systemdCgroup,
     ioUid: given.ioUid,
     ioGid: given.ioGid,
+    criuImagePath: given.criuImagePath,
+    criuWorkPath: given.criuWorkPath,
+    shimCgroup: given.shimCgroup,
   }
 }
 

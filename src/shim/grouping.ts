@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
@@ -39,7 +39,9 @@ export function groupOf(id: string, bundle: string, isolation: Isolation): strin
   return id
 }
 
+/** The bundle of a sandbox may have no spec. */
 function readAnnotations(bundle: string): Readonly<Record<string, unknown>> {
+  if (!existsSync(join(bundle, 'config.json'))) return {}
   const spec: { readonly annotations?: Readonly<Record<string, unknown>> } = JSON.parse(
     readFileSync(join(bundle, 'config.json'), 'utf8'),
   )

@@ -5,7 +5,7 @@ import { untilAborted } from '#lib/async/until-aborted.ts'
 import { describe, permissionDenied } from '#lib/errors/errors.ts'
 import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
 import { packageVersion } from '#lib/release/release.ts'
-import type { Peer } from '#lib/rpc/rpc.ts'
+import type { Peer, RegisteredService } from '#lib/rpc/rpc.ts'
 import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
@@ -19,6 +19,7 @@ import { EventPublisher } from './publisher.ts'
 import { Reaper } from './reaper.ts'
 import { commandsRunning } from './runc/command.ts'
 import { RootfsMounts } from './rootfs.ts'
+import { SandboxService } from './sandbox-service.ts'
 import { claimSocket, lockSocketDir } from './socket-lock.ts'
 import { TaskService } from './task-service.ts'
 
@@ -77,22 +78,25 @@ async function open(
   const tasks = new TaskService({
     services: { namespace, reaper, rootfs, events, env, log },
     onShutdown: (now) => {
-      if (now) stop.abort()
+      if (now && sandboxes.size === 0) stop.abort()
     },
   })
+  const sandboxes = new SandboxService((id) => tasks.membersOf(id))
+  const inUse = (): boolean => tasks.size > 0 || sandboxes.size > 0
   const idle = new IdleWatch(env, () => stop.abort())
   const tracing = await trace(env, log)
   if (tracing) scope.use(tracing)
   const bundles = dirname(process.cwd())
-  const server = await listen(socket, { tasks, idle, tracing, bundles })
+  const services = [...tasks.services(), ...sandboxes.services()]
+  const server = await listen(socket, { tasks, services, idle, tracing, bundles })
   if (!server) return undefined
   scope.defer(async () => {
     // Node removes the socket; under the lock it cannot be one that a new host has made.
     using _ = await lockSocketDir(socket)
     await server[Symbol.asyncDispose]()
   })
-  scope.use(idle.watch(() => tasks.size > 0 || server.connections > 0))
-  handleSignals(tasks, stop, log)
+  scope.use(idle.watch(() => inUse() || server.connections > 0))
+  handleSignals(inUse, stop, log)
   process.chdir('/')
   return stop.signal
 }
@@ -113,6 +117,7 @@ async function trace(env: NodeJS.ProcessEnv, log: HostLog): Promise<Tracing | un
 
 interface Listening {
   readonly tasks: TaskService
+  readonly services: readonly RegisteredService<Work>[]
   readonly idle: IdleWatch
   readonly tracing: Tracing | undefined
   /** Where the bundle is that this host was started for, and others may be that had another host. */
@@ -121,7 +126,7 @@ interface Listening {
 
 async function listen(
   path: string,
-  { tasks, idle, tracing, bundles }: Listening,
+  { tasks, services, idle, tracing, bundles }: Listening,
 ): Promise<TtrpcServer | undefined> {
   using _ = await lockSocketDir(path)
   if (!(await claimSocket(path))) return undefined
@@ -131,7 +136,7 @@ async function listen(
     return await listenTtrpc<Work>(
       { path },
       {
-        services: tasks.services(),
+        services,
         // With tracing a copy is made for each call, which what a call has in store is not part of.
         context: (call) => (tracing ? { signal: call.signal } : call),
         interceptors: tracing
@@ -157,9 +162,9 @@ function requireSameUser(peer: Peer | undefined): void {
 }
 
 /** Nothing short of SIGKILL takes the host away from its containers. */
-function handleSignals(tasks: TaskService, stop: AbortController, log: HostLog): void {
+function handleSignals(inUse: () => boolean, stop: AbortController, log: HostLog): void {
   const onSignal = (signal: string): void => {
-    if (tasks.size === 0) stop.abort()
+    if (!inUse()) stop.abort()
     else log.warn('signal ignored while containers are there', { signal })
   }
   process.on('SIGTERM', onSignal)

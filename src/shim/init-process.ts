@@ -1,7 +1,9 @@
+import type { CheckpointTaskRequest as CheckpointRequest } from '#gen/shim/task-v3_pb.ts'
 import { Mutex } from '#lib/async/mutex.ts'
 import type { WindowSize } from '#sys/pty.ts'
 import { notFound } from '#lib/errors/errors.ts'
 
+import { checkpoint } from './checkpoint.ts'
 import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
 import type { Exit } from './reaper.ts'
 import { CommandError } from './runc/command.ts'
@@ -13,12 +15,16 @@ import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
 /** What the OCI runtime has created. */
 export interface InitOptions {
   readonly id: string
+  readonly bundle: string
+  /** 0 for one that is restored when it starts. */
   readonly pid: number
   readonly runc: Runc
   readonly stdio: StdioPaths
   readonly streams: ProcessStdio
   /** How it is found, if another host has made it. */
   readonly found?: Found
+  /** Starts it from a checkpoint, and gives its pid. */
+  readonly restore?: () => Promise<number>
 }
 
 /** What has become of a process before it came here. */
@@ -38,21 +44,25 @@ export interface Found {
  */
 export class InitProcess implements TaskProcess {
   readonly execId = ''
-  readonly pid: number
   readonly stdio: StdioPaths
   readonly exited: Promise<Exit>
   readonly #id: string
+  readonly #bundle: string
   readonly #runc: Runc
+  readonly #restore: InitOptions['restore']
   readonly #streams: ProcessStdio
   readonly #mutex = new Mutex()
   readonly #resolveExit: (exit: Exit) => void
+  #pid: number
   #status: ProcessStatus = 'created'
   #exit: Exit | undefined
   #stdinClosed = false
 
-  constructor({ id, pid, runc, stdio, streams, found }: InitOptions) {
+  constructor({ id, bundle, pid, runc, stdio, streams, found, restore }: InitOptions) {
     this.#id = id
-    this.pid = pid
+    this.#bundle = bundle
+    this.#pid = pid
+    this.#restore = restore
     this.#runc = runc
     this.stdio = stdio
     this.#streams = streams
@@ -64,6 +74,10 @@ export class InitProcess implements TaskProcess {
     this.#exit = found.exit
     this.#stdinClosed = found.stdinClosed
     if (found.exit) resolve(found.exit)
+  }
+
+  get pid(): number {
+    return this.#pid
   }
 
   get status(): ProcessStatus {
@@ -78,13 +92,18 @@ export class InitProcess implements TaskProcess {
   async start(onStarted: () => void, signal: AbortSignal): Promise<void> {
     using _ = await this.#mutex.lock({ signal })
     if (this.#status !== 'created') throw refuse('start', this.#status)
+    if (this.#restore) this.#pid = await this.#restore()
+    else await this.#start()
+    this.#status = 'running'
+    onStarted()
+  }
+
+  async #start(): Promise<void> {
     try {
       await this.#runc.start(this.#id)
     } catch (err) {
       throw runtimeError('OCI runtime start failed', this.#runc.log, err)
     }
-    this.#status = 'running'
-    onStarted()
   }
 
   async pause(): Promise<void> {
@@ -109,6 +128,14 @@ export class InitProcess implements TaskProcess {
       throw runtimeError('OCI runtime resume failed', this.#runc.log, err)
     }
     this.#status = 'running'
+  }
+
+  /** Keeps its state in the directory `path`; `options` are runc's `CheckpointOptions`. */
+  async checkpoint(path: string, options: CheckpointRequest['options']): Promise<void> {
+    using _ = await this.#mutex.lock()
+    const status = this.#status
+    if (status !== 'running' && status !== 'paused') throw refuse('checkpoint', status)
+    await checkpoint({ id: this.#id, bundle: this.#bundle, runc: this.#runc }, path, options)
   }
 
   async kill(signal: number, all: boolean): Promise<void> {
@@ -187,6 +214,11 @@ export class InitProcess implements TaskProcess {
     using _ = await this.#mutex.lock()
     if (this.#status !== 'created') return false
     await this.#runc.delete(this.#id, { force: true })
+    // One that was to be restored has no process whose end could be waited for.
+    if (this.#pid > 0) return true
+    this.#status = 'stopped'
+    this.#exit = { status: 0, at: new Date() }
+    this.#resolveExit(this.#exit)
     return true
   }
 }

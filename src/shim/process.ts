@@ -29,6 +29,8 @@ export function refuse(verb: string, status: ProcessStatus): Error {
 
 function wording(verb: string, status: ProcessStatus): string {
   if (verb === 'exec') return `cannot exec in a ${status} state`
+  if (verb === 'checkpoint' && status === 'created')
+    return 'cannot checkpoint a task in created state'
   if (status === 'created') return `cannot ${verb} task in created state`
   const container =
     (verb === 'pause' && status === 'paused') ||

@@ -3,6 +3,7 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 
 import { Task as TaskV2 } from '#gen/shim/task-v2_pb.ts'
 import type {
+  CheckpointTaskRequest,
   CloseIORequest,
   CreateTaskRequest,
   DeleteRequest,
@@ -16,12 +17,14 @@ import { Task as TaskV3 } from '#gen/shim/task-v3_pb.ts'
 import { ProcessDetailsSchema } from '#gen/types/runc-options_pb.ts'
 import { Status } from '#gen/types/task_pb.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
-import { alreadyExists, invalidArgument, notFound, unimplemented } from '#lib/errors/errors.ts'
+import { alreadyExists, invalidArgument, notFound } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
 import { adoptContainers } from './adopt.ts'
+import { readSandbox } from './bundle.ts'
 import type { Container, HostServices } from './container.ts'
 import { createContainer, type Work } from './create.ts'
+import type { InitProcess } from './init-process.ts'
 import type { ProcessStatus, TaskProcess } from './process.ts'
 import { toTimestamp } from './timestamp.ts'
 
@@ -75,6 +78,14 @@ export class TaskService {
     }
   }
 
+  /** The init processes of the containers that have joined a sandbox. */
+  membersOf(sandbox: string): readonly InitProcess[] {
+    const containers = [...this.#containers.values()].filter((each) => each !== undefined)
+    return containers
+      .filter(({ bundle }) => readSandbox(bundle) === sandbox)
+      .map(({ init }) => init)
+  }
+
   /** Both versions, for a server. */
   services(): readonly RegisteredService<Work>[] {
     const methods = this.#methods()
@@ -90,9 +101,7 @@ export class TaskService {
       pids: this.#pids.bind(this),
       pause: this.#pause.bind(this),
       resume: this.#resume.bind(this),
-      checkpoint: (): never => {
-        throw unimplemented('this shim does not make checkpoints')
-      },
+      checkpoint: this.#checkpoint.bind(this),
       kill: this.#kill.bind(this),
       exec: this.#exec.bind(this),
       resizePty: this.#resizePty.bind(this),
@@ -161,6 +170,11 @@ export class TaskService {
 
   async #resume({ id }: Named) {
     await this.#container(id).resume()
+    return {}
+  }
+
+  async #checkpoint({ id, path, options }: Request<CheckpointTaskRequest>) {
+    await this.#container(id).init.checkpoint(path, options)
     return {}
   }
 

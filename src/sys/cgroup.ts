@@ -1,7 +1,6 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { checked, native } from './libc.ts'
 import { type MountInfo, mountInfo } from './mount-info.ts'
 
 /** Only v1 hierarchies, v1 for the controllers with v2 beside them, or v2 alone. */
@@ -53,8 +52,10 @@ export function parseCgroups(text: string): ReadonlyMap<string, string> {
  *
  * @throws {SystemError} `ENOENT` when the process has ended.
  */
-export function cgroupPaths(pid: number | 'self'): ReadonlyMap<string, string> {
-  const mounts = mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+export function cgroupPaths(
+  pid: number | 'self',
+  mounts: readonly MountInfo[] = cgroupMounts(),
+): ReadonlyMap<string, string> {
   const paths = new Map<string, string>()
   for (const [controller, group] of cgroupsOf(pid)) {
     const path = pathIn(
@@ -66,6 +67,10 @@ export function cgroupPaths(pid: number | 'self'): ReadonlyMap<string, string> {
   return paths
 }
 
+/** Where the hierarchies are mounted: for those who look at many processes. */
+export const cgroupMounts = (): readonly MountInfo[] =>
+  mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+
 function carries(mount: MountInfo, controller: string): boolean {
   if (controller === '') return mount.type === 'cgroup2'
   return mount.type === 'cgroup' && mount.superOptions.includes(controller)
@@ -76,15 +81,4 @@ function pathIn(mount: MountInfo | undefined, group: string): string | undefined
   if (mount.root === '/') return join(mount.mountPoint, group)
   if (group !== mount.root && !group.startsWith(`${mount.root}/`)) return undefined
   return join(mount.mountPoint, group.slice(mount.root.length))
-}
-
-const cEventfd: (...args: [number, number]) => number = native(
-  'int eventfd(uint initial, int flags)',
-)
-const EFD_CLOEXEC = 0o2000000
-const EFD_NONBLOCK = 0o4000
-
-/** A counter that can be waited for; v1 groups announce through one that memory ran out. @throws {SystemError} */
-export function eventfd(): number {
-  return checked(cEventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd')
 }

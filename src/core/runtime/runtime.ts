@@ -41,7 +41,10 @@ export interface CreateOptions extends Stdio {
   readonly taskOptions?: Any | undefined
   /** Path of a checkpoint directory to restore from; empty for none. */
   readonly checkpoint: string
+  /** The sandbox that the task joins; empty for none. */
   readonly sandbox: string
+  /** Where its sandbox serves tasks, if the caller knows: `ttrpc+unix:///path`. */
+  readonly taskApi?: { readonly address: string; readonly version: number } | undefined
 }
 
 /** A container that has, or had, a process. All calls go to its shim. */

@@ -66,8 +66,9 @@ export interface SandboxPlatform {
 
 /**
  * Runs sandboxes. One goes through `create`, `start`, `stop` and `shutdown`, each once; `shutdown`
- * also ends a sandbox at any earlier point. Every method but `create` throws `not_found` for a
- * sandbox that the controller does not have.
+ * also ends a sandbox at any earlier point. For a sandbox that the controller does not have `stop`
+ * has nothing to do, `status` tells of one that ended just now, without a state, and every other
+ * method but `create` throws `not_found`.
  *
  * Source: upstream `core/sandbox/controller.go`.
  */

@@ -28,6 +28,7 @@ import { unmountRecursive } from '#sys/mount.ts'
  *     work -> <root>/<namespace>/<id>/   0711
  *     log                                FIFO 0700, the shim's messages
  *     shim-binary-path                   0600, program of the shim
+ *     sandbox                            0600, the sandbox whose shim serves it, if one does
  *     bootstrap.json                     0644, how to reach the shim
  *   and what the shim adds: address, init.pid, log.json, options.json, runtime
  *
@@ -59,11 +60,17 @@ export const bundleOf = (roots: BundleRoots, namespace: string, id: string): Bun
 })
 
 /**
- * Makes the bundle of a new task. When it fails nothing of it stays.
+ * Makes the bundle of a new task, or of a sandbox, which may have no spec. When it fails nothing of
+ * it stays.
  *
  * @throws `invalid_argument` for a bad id; `already_exists`.
  */
-export function createBundle(roots: BundleRoots, namespace: string, id: string, spec: Any): Bundle {
+export function createBundle(
+  roots: BundleRoots,
+  namespace: string,
+  id: string,
+  spec: Any | undefined,
+): Bundle {
   checkId(id)
   const bundle = bundleOf(roots, namespace, id)
   const work = join(roots.root, namespace, id)
@@ -71,7 +78,7 @@ export function createBundle(roots: BundleRoots, namespace: string, id: string, 
   mkdirSync(dirname(bundle.path), { recursive: true, mode: 0o711 })
   makeDirectory(bundle)
   undo.defer(() => rmSync(bundle.path, { recursive: true, force: true }))
-  allowRemappedGroup(bundle.path, spec)
+  if (spec) allowRemappedGroup(bundle.path, spec)
   mkdirSync(join(bundle.path, 'rootfs'), { mode: 0o711 })
 
   mkdirSync(dirname(work), { recursive: true, mode: 0o711 })
@@ -79,7 +86,7 @@ export function createBundle(roots: BundleRoots, namespace: string, id: string, 
   mkdirSync(work, { mode: 0o711 })
   undo.defer(() => rmSync(work, { recursive: true, force: true }))
   symlinkSync(work, join(bundle.path, 'work'))
-  writeFileSync(join(bundle.path, 'config.json'), spec.value)
+  if (spec) writeFileSync(join(bundle.path, 'config.json'), spec.value)
   undo.move()
   return bundle
 }

@@ -10,6 +10,8 @@ import { requireIdMappedMounts, usesIdMappedMounts } from './features.ts'
 import type { Launcher } from './launcher.ts'
 import type { Pending } from './pending.ts'
 import { activateRootfs } from './rootfs.ts'
+import { sandboxEndpoint } from './sandbox-endpoint.ts'
+import type { RuntimeSettings } from './settings.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { ShimTask } from './task.ts'
@@ -23,6 +25,7 @@ export interface Creation {
   /** Of the daemon: what is undone is undone whether or not the caller stays. */
   readonly daemon: Context
   readonly launcher: Launcher
+  readonly settings: RuntimeSettings
   readonly pending: Pending
 }
 
@@ -55,11 +58,12 @@ async function startShim(
   ctx: Context,
   bundle: Bundle,
   options: CreateOptions,
-  { daemon, launcher, pending }: Creation,
+  creation: Creation,
 ): Promise<Shim> {
+  const { daemon, pending } = creation
   // A program that is killed may just have left a shim behind.
   const own = { ...daemon, trace: ctx.trace, signal: AbortSignal.timeout(startMs) }
-  const starting = launch(own, bundle, options, launcher)
+  const starting = launch(own, bundle, options, creation)
   try {
     return await raceAbort(starting, ctx.signal)
   } catch (err) {
@@ -73,10 +77,14 @@ async function launch(
   ctx: Context,
   bundle: Bundle,
   options: CreateOptions,
-  launcher: Launcher,
+  { launcher, settings }: Creation,
 ): Promise<Shim> {
   const program = findProgram(options.runtime, launcher)
   if (usesIdMappedMounts(options.spec)) await checkFeatures(ctx, program, options)
+  const endpoint = await sandboxEndpoint(ctx, bundle.namespace, options, settings)
+  if (endpoint) {
+    return await launcher.join(ctx, bundle, program, { sandbox: options.sandbox, endpoint })
+  }
   try {
     return await launcher.start(ctx, bundle, program, optionsFor(options))
   } catch (err) {

@@ -11,7 +11,6 @@ import { type Bundle, deleteBundle } from './bundle.ts'
 import { deactivateRootfs } from './rootfs.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
-import type { ShimTask } from './task.ts'
 import { now } from './wire.ts'
 
 /** How long the creation of a task that nobody wants any more may go on. */
@@ -87,8 +86,12 @@ export async function cleanUp(
 }
 
 /** Tells of the end of a task, in place of its shim. */
-export function publishDeath(ctx: Context, events: Publisher, task: ShimTask, exit: Exit): void {
-  const { id, namespace } = task
+export function publishDeath(
+  ctx: Context,
+  events: Publisher,
+  { id, namespace }: Pick<Bundle, 'id' | 'namespace'>,
+  exit: Exit,
+): void {
   const at = { ...ctx, namespace }
   const { pid, status: exitStatus, exitedAt = now() } = exit
   const common = { containerId: id, pid, exitStatus, exitedAt }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 import type { Any } from '#core/any/any.ts'
@@ -69,6 +69,19 @@ export class Launcher implements AsyncDisposable {
     return shim
   }
 
+  /** Has the shim of a sandbox serve a new bundle too; nothing is started. */
+  async join(
+    ctx: Context,
+    bundle: Bundle,
+    program: ShimProgram,
+    { sandbox, endpoint }: { readonly sandbox: string; readonly endpoint: Endpoint },
+  ): Promise<Shim> {
+    writeFileSync(join(bundle.path, 'shim-binary-path'), program.path, { mode: 0o600 })
+    writeFileSync(join(bundle.path, 'sandbox'), sandbox, { mode: 0o600 })
+    writeEndpoint(bundle.path, endpoint)
+    return await this.attach(ctx, bundle, program)
+  }
+
   /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
   async attach(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
     const endpoint = this.#endpointOf(bundle)
@@ -112,7 +125,9 @@ export class Launcher implements AsyncDisposable {
       endpoint = started.endpoint
     }
     const lease = await this.#connections.acquire(ctx, endpoint, namespace)
-    return new Shim({ bundle, program, endpoint, lease, grouped, scope: scope.move() })
+    // The shim of a sandbox is not shut down by the tasks in it.
+    const shared = grouped || existsSync(join(bundle.path, 'sandbox'))
+    return new Shim({ bundle, program, endpoint, lease, grouped: shared, scope: scope.move() })
   }
 
   #programAt(path: string): ShimProgram {

@@ -42,11 +42,17 @@ export class ShimTaskManager implements TaskManager {
   readonly #cleanUps = new Slots(parallel.cleanUp)
   readonly #stop = new AbortController()
 
-  constructor(ctx: Context, settings: RuntimeSettings, events: Publisher) {
+  /** @param launcher - Ended with the manager; others may use it as long. */
+  constructor(
+    ctx: Context,
+    settings: RuntimeSettings,
+    events: Publisher,
+    launcher: Launcher = new Launcher(settings, ctx.log),
+  ) {
     this.#ctx = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#stop.signal]) }
     this.#settings = settings
     this.#events = events
-    this.#launcher = new Launcher(settings, ctx.log)
+    this.#launcher = launcher
     this.#recover()
   }
 
@@ -58,8 +64,9 @@ export class ShimTaskManager implements TaskManager {
     const bundle = span(ctx, 'bundle', () =>
       createBundle(this.#settings, namespace, id, options.spec),
     )
-    const [daemon, launcher, pending] = [this.#ctx, this.#launcher, this.#pending]
-    const task = await createTask(ctx, bundle, options, { daemon, launcher, pending })
+    const [daemon, settings] = [this.#ctx, this.#settings]
+    const [launcher, pending] = [this.#launcher, this.#pending]
+    const task = await createTask(ctx, bundle, options, { daemon, settings, launcher, pending })
     this.#add(task)
     return task
   }

@@ -5,9 +5,16 @@ import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { programPath } from '#lib/release/release.ts'
 import { definePlugin } from '#plugin/plugin.ts'
-import { EventPlugin, MountManagerPlugin, RuntimePlugin } from '#plugins/types.ts'
+import {
+  EventPlugin,
+  MountManagerPlugin,
+  RuntimePlugin,
+  SandboxControllerPlugin,
+  SandboxStorePlugin,
+} from '#plugins/types.ts'
 
 import { ShimTaskManager } from './manager.ts'
+import { ShimPlugin } from './shim-plugin.ts'
 
 /** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
 export interface TaskConfig {
@@ -25,10 +32,18 @@ const defaults: TaskConfig = {
   builtinShim: true,
 }
 
+/** Whose bundles are sandboxes. */
+const sandboxControllerUri = `${SandboxControllerPlugin.name}.shim`
+
 export const taskPlugin = definePlugin({
   type: RuntimePlugin,
   id: 'task',
-  requires: { events: EventPlugin, mounts: MountManagerPlugin },
+  requires: {
+    events: EventPlugin,
+    mounts: MountManagerPlugin,
+    shims: ShimPlugin,
+    sandboxes: SandboxStorePlugin,
+  },
   config: defaults,
   describe: {
     platforms: 'What the runtimes can run, as os/arch.',
@@ -48,7 +63,9 @@ export const taskPlugin = definePlugin({
       mounts: deps.mounts,
       address: daemon.address,
       ttrpcAddress: daemon.ttrpcAddress,
-      socketDir: join(daemon.state, 's'),
+      socketDir: deps.shims.socketDir,
+      env: deps.shims.env,
+      sandboxes: { store: deps.sandboxes, state: join(daemon.state, sandboxControllerUri) },
       runcRoot: join(daemon.state, 'runc'),
       live: daemon.settings,
       builtinShim: config.builtinShim,
@@ -56,7 +73,8 @@ export const taskPlugin = definePlugin({
       hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
       daemonBinary: programPath('wharfd.mjs'),
     }
-    return new ShimTaskManager(ctx, settings, deps.events)
+    const launcher = deps.shims.open(settings, ctx.log)
+    return new ShimTaskManager(ctx, settings, deps.events, launcher)
   },
 })
 

@@ -1,3 +1,4 @@
+import type { SandboxStore } from '#core/sandbox/store.ts'
 import type { Settings } from '#plugin/settings.ts'
 
 /** What starting and finding shims depends on; the same for every task of a daemon. */
@@ -12,6 +13,10 @@ export interface RuntimeSettings {
   readonly ttrpcAddress: string
   /** Where shims put their sockets. */
   readonly socketDir: string
+  /** What shims are given in their environment beside the daemon's own, as `NAME=value`. */
+  readonly env?: readonly string[]
+  /** Where the shims of sandboxes are found that tasks join; without it tasks have shims of their own. */
+  readonly sandboxes?: { readonly store: SandboxStore; readonly state: string } | undefined
   /** Where OCI runtimes keep their state, as far as the built-in host runs them. */
   readonly runcRoot: string
   /** Whether `io.containerd.runc.v2` means the built-in host. */

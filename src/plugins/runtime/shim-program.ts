@@ -109,6 +109,7 @@ export class ShimProgram {
     const { address, ttrpcAddress, socketDir, runcRoot } = this.#settings
     const env: NodeJS.ProcessEnv = {
       ...process.env,
+      ...variables(this.#settings.env ?? []),
       GOMAXPROCS: '2',
       MAX_SHIM_VERSION: '2',
       TTRPC_ADDRESS: ttrpcAddress,
@@ -119,3 +120,7 @@ export class ShimProgram {
     return { ...env, WHARF_SHIM_SOCKET_DIR: socketDir, WHARF_RUNC_ROOT: runcRoot }
   }
 }
+
+/** A variable without a value is one that is empty. */
+const variables = (env: readonly string[]): NodeJS.ProcessEnv =>
+  Object.fromEntries(env.map((each) => [each.split('=', 1)[0], each.replace(/^[^=]*=?/, '')]))

@@ -1,5 +1,7 @@
 import type { Context } from '#core/context.ts'
+import { Sandbox } from '#gen/shim/sandbox_pb.ts'
 import { hasCode } from '#lib/errors/errors.ts'
+import type { ServiceClient } from '#lib/rpc/rpc.ts'
 
 import type { Endpoint } from './bootstrap.ts'
 import type { Bundle } from './bundle.ts'
@@ -43,6 +45,11 @@ export class Shim implements AsyncDisposable {
 
   get calls(): TaskCalls {
     return this.#calls
+  }
+
+  /** The sandbox API, which not every shim has. */
+  get sandbox(): ServiceClient<typeof Sandbox> {
+    return this.#lease.connection.client(Sandbox)
   }
 
   /** Aborts when the shim, or the connection to it, is gone. */

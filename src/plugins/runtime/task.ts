@@ -16,8 +16,8 @@ const quickMs = 60_000
 export class ShimTask implements Task {
   readonly id: string
   readonly namespace: string
-  readonly pid: number
   readonly shim: Shim
+  #pid: number
   /** How the task ended, once its shim is lost. */
   #death: Promise<Exit> | undefined
   readonly #waits = new Map<string, Promise<Exit>>()
@@ -25,8 +25,13 @@ export class ShimTask implements Task {
   constructor(shim: Shim, pid: number) {
     this.id = shim.bundle.id
     this.namespace = shim.bundle.namespace
-    this.pid = pid
+    this.#pid = pid
     this.shim = shim
+  }
+
+  /** 0 until the start of a task that is restored from a checkpoint. */
+  get pid(): number {
+    return this.#pid
   }
 
   /** How the task ended, if its shim is lost. */
@@ -71,6 +76,7 @@ export class ShimTask implements Task {
       signal: ctx.signal,
       ...partOf(ctx),
     })
+    if (execId === '') this.#pid = pid
     return pid
   }
 

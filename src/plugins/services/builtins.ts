@@ -17,9 +17,11 @@ import { mountsApiPlugin } from './mounts/grpc.ts'
 import { namespacesApiPlugin } from './namespaces/grpc.ts'
 import { namespacesServicePlugin } from './namespaces/service.ts'
 import { notBuiltPlugins } from './not-built/plugins.ts'
+import { sandboxControllersApiPlugin } from './sandbox-controllers/grpc.ts'
 import { sandboxesApiPlugin } from './sandboxes/grpc.ts'
 import { snapshotsApiPlugin } from './snapshots/grpc.ts'
 import { snapshotsServicePlugin } from './snapshots/service.ts'
+import { streamingApiPlugin } from './streaming/grpc.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
 import { tasksServicePlugin } from './tasks/service.ts'
 import { versionApiPlugin } from './version/grpc.ts'
@@ -44,8 +46,10 @@ export const servicePlugins: readonly Plugin[] = [
   leasesApiPlugin,
   mountsApiPlugin,
   namespacesApiPlugin,
+  sandboxControllersApiPlugin,
   sandboxesApiPlugin,
   snapshotsApiPlugin,
+  streamingApiPlugin,
   tasksApiPlugin,
   versionApiPlugin,
   ...notBuiltPlugins,

@@ -36,6 +36,24 @@ export interface ExecOptions {
   readonly stdio?: StdioFds | undefined
 }
 
+/** What criu is told, both ways. Source: go-runc `CheckpointOpts`. */
+export interface CriuOptions {
+  readonly imagePath: string
+  /** For criu's logs. */
+  readonly workPath: string
+  readonly parentPath?: string
+  readonly openTcp?: boolean
+  readonly externalUnixSockets?: boolean
+  readonly terminal?: boolean
+  readonly fileLocks?: boolean
+  readonly cgroupsMode?: string
+  readonly emptyNamespaces?: readonly string[]
+  /** The container ends with its checkpoint. */
+  readonly exit?: boolean
+}
+
+export type RestoreOptions = CriuOptions & Omit<CreateOptions, 'noNewKeyring'>
+
 /** How long a command may take, ms: hooks of the container run in it. */
 const commandMs = 600_000
 
@@ -69,8 +87,27 @@ export class Runc {
     await this.#runSealed(['create', ...args, id], options)
   }
 
+  /** A path, or a name to look up. */
+  get binary(): string {
+    return this.#options.binary
+  }
+
   async start(id: string): Promise<void> {
     await this.#run(['start', id])
+  }
+
+  async checkpoint(id: string, options: CriuOptions): Promise<void> {
+    const args = [...criuArgs(options), ...(options.exit ? [] : ['--leave-running'])]
+    await this.#run(['checkpoint', ...args, id])
+  }
+
+  /** Restores a container that the runtime does not know, and leaves it running. */
+  async restore(id: string, options: RestoreOptions): Promise<void> {
+    const args = [...criuArgs(options), '--detach', '--pid-file', options.pidFile]
+    if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
+    if (options.noPivotRoot) args.push('--no-pivot')
+    const { bundle, stdio } = options
+    await this.#run(['restore', ...args, '--no-subreaper', '--bundle', bundle, id], { stdio })
   }
 
   async exec(id: string, options: ExecOptions): Promise<void> {
@@ -126,6 +163,18 @@ export class Runc {
     const signal = AbortSignal.timeout(commandMs)
     return await run(binary, [...args, ...command], { signal, ...options })
   }
+}
+
+function criuArgs(options: CriuOptions): string[] {
+  const args = ['--image-path', options.imagePath, '--work-path', options.workPath]
+  if (options.parentPath) args.push('--parent-path', options.parentPath)
+  if (options.openTcp) args.push('--tcp-established')
+  if (options.externalUnixSockets) args.push('--ext-unix-sk')
+  if (options.terminal) args.push('--shell-job')
+  if (options.fileLocks) args.push('--file-locks')
+  if (options.cgroupsMode) args.push('--manage-cgroups-mode', options.cgroupsMode)
+  for (const name of options.emptyNamespaces ?? []) args.push('--empty-ns', name)
+  return args
 }
 
 /** Whether nothing has run at all. */

@@ -2,14 +2,20 @@ import type { Any } from '#core/any/any.ts'
 import type { TaskManager } from '#core/runtime/runtime.ts'
 import type { Tasks } from '#gen/services/tasks_pb.ts'
 import { CheckpointOptionsSchema } from '#gen/types/runc-options_pb.ts'
-import { unimplemented } from '#lib/errors/errors.ts'
+import { failedPrecondition } from '#lib/errors/errors.ts'
 import type { ServiceImpl } from '#lib/rpc/rpc.ts'
 import type { RpcContext } from '#plugins/types.ts'
 import { anyFromProto, anyOrEmpty } from '#proxy/convert/any.ts'
+import { descriptorToProto } from '#proxy/convert/descriptor.ts'
 import { holds, unpack } from '#proxy/convert/pack.ts'
 
+import type { CreateParts } from './create.ts'
+
 /** Methods that act on a task while it runs. */
-export const controlMethods = (tasks: TaskManager): ServiceImpl<typeof Tasks, RpcContext> => ({
+export const controlMethods = (
+  tasks: TaskManager,
+  { containers, checkpoints }: CreateParts,
+): ServiceImpl<typeof Tasks, RpcContext> => ({
   async kill({ containerId, execId, signal, all }, ctx) {
     const task = await tasks.get(ctx, containerId)
     await task.kill(ctx, { signal, all, execId })
@@ -42,20 +48,24 @@ export const controlMethods = (tasks: TaskManager): ServiceImpl<typeof Tasks, Rp
   },
   async checkpoint({ containerId, options }, ctx) {
     const task = await tasks.get(ctx, containerId)
+    const { spec, runtime } = await containers.get(ctx, containerId)
     const given = anyFromProto(options)
-    const path = given ? imagePath(given) : ''
-    if (path === '') {
-      throw unimplemented('a checkpoint in the content store is not built yet; give an image path')
+    const path = given ? imagePath(runtime.name, given) : ''
+    if (path !== '') {
+      await task.checkpoint(ctx, path, given)
+      return {}
     }
-    await task.checkpoint(ctx, path, given)
-    return {}
+    if (!spec) throw failedPrecondition(`container ${containerId} has no spec`)
+    const make = async (dir: string): Promise<void> => await task.checkpoint(ctx, dir, given)
+    const descriptors = await checkpoints.save(ctx, spec, make)
+    return { descriptors: descriptors.map(descriptorToProto) }
   },
 })
 
 /** The directory that runc's checkpoint options name. */
-function imagePath(options: Any): string {
+function imagePath(runtime: string, options: Any): string {
   if (holds(options, CheckpointOptionsSchema)) {
     return unpack(CheckpointOptionsSchema, options).imagePath
   }
-  throw new Error(`invalid task checkpoint option ${options.typeUrl}`)
+  throw new Error(`invalid task checkpoint option for ${runtime}`)
 }

@@ -1,4 +1,3 @@
-import type { ContainerStore } from '#core/containers/containers.ts'
 import type { TaskManager } from '#core/runtime/runtime.ts'
 import type { Tasks } from '#gen/services/tasks_pb.ts'
 import { CodedError } from '#lib/errors/errors.ts'
@@ -7,24 +6,32 @@ import type { RpcContext } from '#plugins/types.ts'
 import { anyOrEmpty } from '#proxy/convert/any.ts'
 import { timestampToProto } from '#proxy/convert/timestamp.ts'
 
-import { createOptions } from './create.ts'
+import { type CreateParts, createOptions } from './create.ts'
 
 /** Methods that begin and end tasks and their processes. */
 export const lifecycleMethods = (
   tasks: TaskManager,
-  containers: ContainerStore,
+  parts: CreateParts,
 ): ServiceImpl<typeof Tasks, RpcContext> => ({
   async create(request, ctx) {
     const { containerId } = request
-    const task = await tasks.create(ctx, containerId, await createOptions(ctx, containers, request))
-    return { containerId, pid: task.pid }
+    try {
+      const task = await tasks.create(ctx, containerId, await createOptions(ctx, parts, request))
+      return { containerId, pid: task.pid }
+    } catch (err) {
+      if (request.checkpoint) await parts.checkpoints.restored(ctx, containerId)
+      throw err
+    }
   },
   async start({ containerId, execId }, ctx) {
     const task = await tasks.get(ctx, containerId)
-    return { pid: await task.start(ctx, execId) }
+    const pid = await task.start(ctx, execId)
+    if (execId === '') await parts.checkpoints.restored(ctx, containerId)
+    return { pid }
   },
   async delete({ containerId }, ctx) {
     const { pid, status, exitedAt } = await tasks.delete(ctx, containerId)
+    await parts.checkpoints.restored(ctx, containerId)
     return { pid, exitStatus: status, exitedAt: timestampToProto(exitedAt) }
   },
   async deleteProcess({ containerId, execId }, ctx) {

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { NewContainer } from '#core/containers/containers.ts'
 import type { Context } from '#core/context.ts'
 import type { CreateOptions, ProcessState, Task, TaskManager } from '#core/runtime/runtime.ts'
+import { type Warnings, createWarnings } from '#core/warnings/warnings.ts'
 import { Tasks } from '#gen/services/tasks_pb.ts'
 import { CheckpointOptionsSchema, OptionsSchema } from '#gen/types/runc-options_pb.ts'
 import { Status } from '#gen/types/task_pb.ts'
@@ -15,6 +16,7 @@ import { withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { serve } from '#testing/serve.ts'
 
+import { Checkpoints } from './checkpoints.ts'
 import { tasksApi } from './grpc.ts'
 import { ContainerTaskManager } from './service.ts'
 
@@ -43,11 +45,13 @@ const container: NewContainer = {
   extensions: {},
 }
 
+const unasked = (): never => {
+  throw new Error('nobody was to ask this')
+}
+
 /** A task that only a fake can be: one that answers what no shim would. */
 function taskSaying(answers: Partial<Task>): Task {
-  const refuse = (): never => {
-    throw new Error('nobody was to ask this')
-  }
+  const refuse = unasked
   return {
     id: 'one',
     namespace: 'testing',
@@ -75,6 +79,7 @@ interface Given {
   readonly client: ServiceClient<typeof Tasks>
   readonly options: CallOptions
   readonly created: CreateOptions[]
+  readonly warnings: Warnings
 }
 
 /** Serves `tasks` of container `one`, whose record exists. */
@@ -103,9 +108,15 @@ async function serving(
       async [Symbol.asyncDispose]() {},
     }
     const manager = new ContainerTaskManager(metadata.containers, runtime)
-    await using served = await serve(ctx, [tasksApi(manager, metadata.containers)])
+    const { containers, content } = metadata
+    // Whole checkpoints, with real differs, are tried in test/integration.
+    const differ = { apply: unasked, compare: unasked }
+    const checkpoints = new Checkpoints('/nowhere', { content, differ })
+    const warnings = createWarnings()
+    const parts = { containers, checkpoints, warnings }
+    await using served = await serve(ctx, [tasksApi(manager, parts)])
     const client = served.connection.client(Tasks)
-    await body({ ctx, client, options: callOptions(ctx), created })
+    await body({ ctx, client, options: callOptions(ctx), created, warnings })
   })
 }
 
@@ -233,7 +244,7 @@ test('an exec needs a name', async (t) => {
   })
 })
 
-test('a checkpoint goes where its options say, and nowhere else yet', async (t) => {
+test('a checkpoint goes where its options say', async (t) => {
   const paths: string[] = []
   const task = taskSaying({
     checkpoint: async (_ctx, path) => await Promise.resolve(void paths.push(path)),
@@ -242,6 +253,31 @@ test('a checkpoint goes where its options say, and nowhere else yet', async (t) 
     const given = pack(CheckpointOptionsSchema, { imagePath: '/there' })
     await client.checkpoint({ containerId: 'one', options: given }, options)
     assert.deepEqual(paths, ['/there'])
-    await rejectsWith('unimplemented', client.checkpoint({ containerId: 'one' }, options))
+    const wrong = client.checkpoint({ containerId: 'one', options: { typeUrl: 'x' } }, options)
+    const message = 'invalid task checkpoint option for io.containerd.runc.v2'
+    await rejectsWith('unknown', wrong, message)
+  })
+})
+
+test('where a sandbox serves tasks is in the request, or as of old in the options', async (t) => {
+  await serving(t, [], async ({ client, options, created, warnings }) => {
+    const request = { containerId: 'one' }
+    const old = pack(OptionsSchema, { taskApiAddress: 'ttrpc+unix:///old', taskApiVersion: 3 })
+    await client.create({ ...request, options: old }, options)
+    assert.deepEqual(
+      warnings.warnings().map(({ id }) => id.split('-').at(-1)),
+      ['address', 'version'],
+    )
+    const newer = { taskApiAddress: 'ttrpc+unix:///new', taskApiVersion: 4 }
+    await client.create({ ...request, ...newer, options: old }, options)
+    await client.create(request, options)
+    assert.deepEqual(
+      created.map(({ taskApi }) => taskApi),
+      [
+        { address: 'ttrpc+unix:///old', version: 3 },
+        { address: 'ttrpc+unix:///new', version: 4 },
+        undefined,
+      ],
+    )
   })
 })

@@ -1,0 +1,23 @@
+import { chmod, mkdir } from 'node:fs/promises'
+
+import { definePlugin } from '#plugin/plugin.ts'
+import { EventPlugin, RuntimePlugin, SandboxControllerPlugin } from '#plugins/types.ts'
+
+import { ShimSandboxController } from './sandbox-controller.ts'
+import { ShimPlugin } from './shim-plugin.ts'
+
+/** `io.containerd.sandbox.controller.v1.shim`. */
+export const sandboxControllerPlugin = definePlugin({
+  type: SandboxControllerPlugin,
+  id: 'shim',
+  requires: { shims: ShimPlugin, tasks: RuntimePlugin, events: EventPlugin },
+  async init({ ctx, rootDir, stateDir, deps }) {
+    for (const dir of [rootDir, stateDir]) {
+      await mkdir(dir, { recursive: true, mode: 0o700 })
+      // An older containerd made it 0711.
+      await chmod(dir, 0o700)
+    }
+    const roots = { root: rootDir, state: stateDir }
+    return new ShimSandboxController(ctx, roots, deps.shims.launcher, deps.events)
+  },
+})

@@ -1,0 +1,47 @@
+import type { Any } from '#core/any/any.ts'
+import type { Context } from '#core/context.ts'
+import type { Stream } from '#core/streaming/streaming.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+import { type CodedError, unavailable } from '#lib/errors/errors.ts'
+import { Inbox } from '#lib/rpc/inbox.ts'
+
+/** A stream that is a call: what is sent are its answers, what is received its requests. */
+export class CallStream implements Stream {
+  /** What is sent, for whoever answers the call. */
+  readonly answers: Inbox<Any>
+  readonly #requests: AsyncIterator<Any>
+  readonly #closed = new AbortController()
+  #taken = Promise.withResolvers<void>()
+
+  constructor(requests: AsyncIterator<Any>) {
+    this.#requests = requests
+    this.answers = new Inbox({
+      onEmpty: () => this.#taken.resolve(),
+      onReturn: () => this.close(),
+    })
+  }
+
+  async send(ctx: Context, message: Any): Promise<void> {
+    this.#closed.signal.throwIfAborted()
+    this.answers.push(message)
+    if (this.answers.size === 0) return
+    this.#taken = Promise.withResolvers()
+    await this.#unlessClosed(ctx, this.#taken.promise)
+  }
+
+  async receive(ctx: Context): Promise<Any | undefined> {
+    const { done, value } = await this.#unlessClosed(ctx, this.#requests.next())
+    return done ? undefined : { typeUrl: value.typeUrl, value: value.value }
+  }
+
+  close(): void {
+    this.#closed.abort(closed())
+    this.answers.end()
+  }
+
+  async #unlessClosed<T>(ctx: Context, promise: Promise<T>): Promise<T> {
+    return await raceAbort(promise, AbortSignal.any([ctx.signal, this.#closed.signal]))
+  }
+}
+
+const closed = (): CodedError => unavailable('the stream is closed')

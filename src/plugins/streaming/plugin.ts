@@ -1,0 +1,16 @@
+import { definePlugin } from '#plugin/plugin.ts'
+import { MetadataPlugin, StreamingPlugin } from '#plugins/types.ts'
+
+import { OpenStreams } from './manager.ts'
+
+/** `io.containerd.streaming.v1.manager`. */
+export const streamManagerPlugin = definePlugin({
+  type: StreamingPlugin,
+  id: 'manager',
+  requires: { metadata: MetadataPlugin },
+  init({ deps }) {
+    const streams = new OpenStreams()
+    const registered = deps.metadata.registerCollectible(streams)
+    return Object.assign(streams, { [Symbol.dispose]: () => registered[Symbol.dispose]() })
+  },
+})
