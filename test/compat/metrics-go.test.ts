@@ -64,7 +64,7 @@ function parse(text: string, namespace: string): ReadonlySet<string> {
   const series = new Set<string>()
   for (const [, name = '', labels = ''] of text.matchAll(/^(container_\w+)\{(.*)\} \S+$/gm)) {
     assert.ok(labels.includes(`namespace="${namespace}"`), labels)
-    const keys = [...labels.matchAll(/(\w+)="[^"]*"/g)].map(([, key]) => key)
+    const keys = [...labels.matchAll(/(\w+)="[^"]*"/g)].map(([, key = '']) => key)
     series.add(`${name}{${keys.toSorted().join()}} ${types.get(name)}`)
   }
   return series

@@ -59,10 +59,10 @@ async function scraped(ctx: Context, tasks: readonly Task[], timeoutMs = 5000): 
     containers: { get: async (_ctx, id) => await Promise.resolve({ ...container, id }) },
     timeoutMs: () => timeoutMs,
   })
-  return families.flatMap(({ name, samples }) =>
-    [...samples()].map(({ labels: { container_id, namespace, runtime, ...own }, value }) => {
+  return families.flatMap((family) =>
+    [...family.samples()].map(({ labels: { container_id, namespace, runtime, ...own }, value }) => {
       assert.deepEqual([namespace, runtime], ['red', 'io.containerd.runc.v2'])
-      return `${container_id} ${name}${JSON.stringify(own)} ${value}`
+      return `${container_id} ${family.name}${JSON.stringify(own)} ${value}`
     }),
   )
 }
