@@ -19,7 +19,7 @@ const at = (path: string): string => join(packageRoot, path)
 /** What programs in bin/ import. */
 const mains = ['cli/main', 'daemon/main', 'shim/main']
 /** What other programs import; `wharfd/plugin` is given to plugins by the daemon that loads them. */
-const libraries = { './client': 'client/connect', './daemon': 'daemon/embed' } as const
+const libraries = { './client': 'client/api', './daemon': 'daemon/embed' } as const
 const programs = ['wharf.mjs', 'wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
 const options = {
   absWorkingDir: packageRoot,

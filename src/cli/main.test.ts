@@ -14,6 +14,7 @@ void suite('wharf', () => {
     assert.deepEqual([code, stderr], [0, ''])
     assert.match(stdout, /^Usage: wharf /)
     assert.match(stdout, /^ +doctor\b/m)
+    assert.match(stdout, /^ +events\b/m)
     const doctor = await wharf('doctor', '--help')
     assert.equal(doctor.code, 0)
     assert.match(doctor.stdout, /^ +db\b/m)

@@ -4,6 +4,7 @@ import { describe } from '#lib/errors/errors.ts'
 import { packageVersion } from '#lib/release/release.ts'
 
 import { doctorCommand } from './doctor/doctor.ts'
+import { eventsCommand } from './events/events.ts'
 import { logsCommand } from './logs/logs.ts'
 
 /** Runs `wharf <argv>` and gives its exit code: 0, 1 when something failed or is wrong, 2 for bad usage. */
@@ -13,6 +14,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version(packageVersion, '-v, --version')
     .exitOverride()
     .addCommand(logsCommand())
+    .addCommand(eventsCommand())
     .addCommand(doctorCommand())
   try {
     await program.parseAsync(argv, { from: 'user' })

@@ -8,6 +8,7 @@ import { leasesPlugin } from '#plugins/leases/plugin.ts'
 import { metadataPlugin } from '#plugins/metadata/plugin.ts'
 import { sandboxStorePlugin } from '#plugins/metadata/sandbox-store.ts'
 import { grpcPrometheusPlugin } from '#plugins/metrics/plugin.ts'
+import { taskMetricsPlugin } from '#plugins/metrics/tasks/plugin.ts'
 import { erofsHandlerPlugin } from '#plugins/mounts/erofs/plugin.ts'
 import { mountManagerPlugin } from '#plugins/mounts/plugin.ts'
 import { optPlugin } from '#plugins/opt/plugin.ts'
@@ -52,6 +53,7 @@ export const builtins: readonly Plugin[] = [
   ...servicePlugins,
   restartPlugin,
   grpcPrometheusPlugin,
+  taskMetricsPlugin,
   otlpPlugin,
   tracingPlugin,
   ...serverPlugins,

@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -6,6 +10,7 @@ import { connect } from '#client/connect.ts'
 import { followEvents } from '#client/follow.ts'
 import type { Followed } from '#core/events/events.ts'
 import { Events } from '#gen/services/events_pb.ts'
+import { packageRoot } from '#lib/release/release.ts'
 import { containerd1 } from '#testing/containerd.ts'
 import { startDaemon } from '#testing/daemon.ts'
 import { root } from '#testing/root.ts'
@@ -81,6 +86,33 @@ void suite('events of a daemon', () => {
     const lost = Number(gap.lost)
     assert.ok(lost >= 80 && lost <= 90, `${lost} lost`)
     assert.deepEqual(rest, numbers(lost + 1, 100))
+  })
+
+  void test('wharf events shows what has happened, with the cursors to go on from', async (t) => {
+    if (!root(t)) return
+    await using daemon = await startDaemon()
+    await using client = await connect(daemon.address)
+    for (const name of ['one', 'two', 'three']) await client.namespaces.create(name)
+    const lines = async (count: number, ...args: string[]): Promise<string[]> => {
+      const wharf = join(packageRoot, 'bin/wharf.mjs')
+      const child = spawn(process.execPath, [wharf, 'events', '-a', daemon.address, ...args], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const exited = once(child, 'exit')
+      const got: string[] = []
+      for await (const line of createInterface({ input: child.stdout })) {
+        if (got.push(line) === count) child.kill('SIGINT')
+      }
+      assert.deepEqual(await exited, [0, null])
+      return got
+    }
+    const text = await lines(3, '--oldest', 'topic=="/namespaces/create"')
+    const [, cursor = '', name] =
+      /^(\S+) \S+Z \S+ \/namespaces\/create \{"name":"(\w+)"\}$/.exec(text[1] ?? '') ?? []
+    assert.equal(name, 'two', text.join('\n'))
+    const [place, third] = await lines(2, '--json', '--after', cursor)
+    assert.deepEqual(JSON.parse(place ?? ''), { cursor })
+    assert.match(third ?? '', /"topic":"\/namespaces\/create",.*"event":\{"name":"three"\}/)
   })
 
   void test('containerd is said to keep none', async (t) => {

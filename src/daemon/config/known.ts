@@ -181,7 +181,6 @@ export const knownPlugins: Readonly<Record<string, Shape>> = {
   },
   'io.containerd.internal.v1.tracing': { service_name: '', sampling_ratio: 0.5 },
   'io.containerd.metrics.v1.grpc-prometheus': { grpc_histogram: false },
-  'io.containerd.monitor.task.v1.cgroups': { no_prometheus: false },
   'io.containerd.runtime.v1.linux': {
     no_shim: false,
     runtime: 'runc',

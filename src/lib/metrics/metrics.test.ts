@@ -41,3 +41,25 @@ test('a set shows families until they are withdrawn', () => {
   }
   assert.deepEqual(set.families(), [])
 })
+
+test('collectors are asked each time, beside what is kept', async () => {
+  const set = new MetricSet()
+  const family = new Counter({ name: 'a', help: '' })
+  let asked = 0
+  using _shown = set.add(family)
+  {
+    using _asked = set.collect(async () => {
+      asked++
+      return await Promise.resolve([new Counter({ name: `b${asked}`, help: '' })])
+    })
+    const names = async () => (await set.gather()).map(({ name }) => name)
+    assert.deepEqual(
+      [await names(), await names()],
+      [
+        ['a', 'b1'],
+        ['a', 'b2'],
+      ],
+    )
+  }
+  assert.deepEqual(await set.gather(), [family])
+})

@@ -143,9 +143,13 @@ class Buckets implements Distribution {
   }
 }
 
+/** Finds numbers that are elsewhere, each time somebody looks. It has a deadline of its own. */
+export type Collector = () => Promise<readonly Family[]>
+
 /** Families that are looked at together. */
 export class MetricSet {
   readonly #families = new Set<Family>()
+  readonly #collectors = new Set<Collector>()
 
   /** Shows `families` until the result is disposed. */
   add(...families: readonly Family[]): Disposable {
@@ -157,7 +161,19 @@ export class MetricSet {
     }
   }
 
-  /** Every family there is now; a name may come twice when two daemons share the process. */
+  /** Asks `collector`, too, until the result is disposed. */
+  collect(collector: Collector): Disposable {
+    this.#collectors.add(collector)
+    return { [Symbol.dispose]: () => void this.#collectors.delete(collector) }
+  }
+
+  /** Every family there is now, those of collectors included. @throws what a collector says. */
+  async gather(): Promise<readonly Family[]> {
+    const collected = await Promise.all([...this.#collectors].map(async (each) => await each()))
+    return [...this.#families, ...collected.flat()]
+  }
+
+  /** Every family that is kept here; a name may come twice when two daemons share the process. */
   families(): readonly Family[] {
     return [...this.#families]
   }

@@ -1,40 +1,16 @@
-import {
-  type DescField,
-  type Registry,
-  createRegistry,
-  fromBinary,
-  isMessage,
-} from '@bufbuild/protobuf'
+import { type DescField, fromBinary, isMessage } from '@bufbuild/protobuf'
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import type { Any } from '#core/any/any.ts'
 import type { Envelope } from '#core/events/events.ts'
-import { file_events_container } from '#gen/events/container_pb.ts'
-import { file_events_content } from '#gen/events/content_pb.ts'
-import { file_events_image } from '#gen/events/image_pb.ts'
-import { file_events_namespace } from '#gen/events/namespace_pb.ts'
-import { file_events_sandbox } from '#gen/events/sandbox_pb.ts'
-import { file_events_snapshot } from '#gen/events/snapshot_pb.ts'
-import { file_events_task } from '#gen/events/task_pb.ts'
+import { eventTypes } from '#proxy/convert/event-types.ts'
 
 /*
  * What filters can ask of an event: `namespace`, `topic`, and `event.<field>` of its payload, where
  * fields have their protobuf names. Only text, bool, label maps and messages of these can be asked
  * for; an empty text counts as absent. Source: upstream `core/events`, `api/events/*_fieldpath.pb.go`.
  */
-
-const files = [
-  file_events_container,
-  file_events_content,
-  file_events_image,
-  file_events_namespace,
-  file_events_sandbox,
-  file_events_snapshot,
-  file_events_task,
-] as const
-/** Made for the first filter: it reads every descriptor there is of an event. */
-let registry: Registry | undefined
 
 /** The fields of `envelope`, for a filter. The payload is decoded once, when it is first asked for. */
 export function fieldsOf(envelope: Envelope): (path: readonly string[]) => string | undefined {
@@ -49,8 +25,7 @@ export function fieldsOf(envelope: Envelope): (path: readonly string[]) => strin
 }
 
 function decode({ typeUrl, value }: Any): ReflectMessage | undefined {
-  registry ??= createRegistry(...files)
-  const schema = registry.getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
+  const schema = eventTypes().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
   if (!schema) return undefined
   try {
     return reflect(schema, fromBinary(schema, value))

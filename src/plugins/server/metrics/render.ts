@@ -21,7 +21,7 @@ export async function exposition(set: MetricSet): Promise<Exposition> {
   return {
     contentType: own.contentType,
     text: async () => {
-      const told = AggregatorRegistry.aggregate([set.families().map(toObject)])
+      const told = AggregatorRegistry.aggregate([(await set.gather()).map(toObject)])
       return `${await told.metrics()}\n${await own.metrics()}`
     },
   }
