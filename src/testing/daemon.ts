@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -138,7 +138,9 @@ class ScratchDaemon implements TestDaemon {
     child.once('exit', (code) => {
       booted.reject(new Error(`the daemon ended with ${code}:\n${tail}`))
     })
-    using _late = setTimeout(() => booted.reject(new Error(`not serving:\n${tail}`)), startMs)
+    using _late = setTimeout(() => {
+      booted.reject(new Error(`not serving after ${startMs} ms:\n${tail}${waits(child.pid)}`))
+    }, startMs)
     await booted.promise
   }
 
@@ -156,6 +158,24 @@ class ScratchDaemon implements TestDaemon {
     await endLeftovers(this.dir)
     unmountRecursive(this.dir)
     await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** What each thread of a process is doing in the kernel: whether it waits, and for what. */
+function waits(pid: number | undefined): string {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads
+      .map((id) => {
+        const [comm, stat, stack] = ['comm', 'stat', 'stack'].map((file) =>
+          readFileSync(`/proc/${pid}/task/${id}/${file}`, 'utf8').trim(),
+        )
+        const [state = '', ...rest] = stat?.split(') ').at(-1)?.split(' ') ?? []
+        return `${comm} ${state}, ${rest[10]} + ${rest[11]} ticks\n${stack}`
+      })
+      .join('\n')
+  } catch (err) {
+    return `nothing is known of its threads: ${String(err)}`
   }
 }
 

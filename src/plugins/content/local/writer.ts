@@ -6,6 +6,7 @@ import type { Context } from '#core/context.ts'
 import { type Hasher, isAlgorithm, newHasher } from '#lib/digest/digest.ts'
 import { alreadyExists, CodedError, failedPrecondition } from '#lib/errors/errors.ts'
 import { fullDisk } from '#lib/fs/full-disk.ts'
+import { WriteBehindBeside } from '#sys/write-behind.ts'
 
 import type { BlobDirs } from './blob-dirs.ts'
 import { isMissing } from './errno.ts'
@@ -37,6 +38,7 @@ export class LocalWriter implements Writer {
   readonly #paths: IngestPaths
   readonly #lock: Disposable
   #file: FileHandle | undefined
+  #behind: WriteBehindBeside
   #hasher: Hasher
   #status: Status
   #dirty = false
@@ -50,6 +52,7 @@ export class LocalWriter implements Writer {
     this.#paths = paths
     this.#status = status
     this.#file = file
+    this.#behind = new WriteBehindBeside(file.fd, status.offset)
     this.#hasher = hasher
     this.#lock = lock
   }
@@ -70,7 +73,7 @@ export class LocalWriter implements Writer {
     this.#status = { ...this.#status, offset: offset + data.length, updatedAt: new Date() }
     this.#hashed = this.#hashed.then(async () => await hashBytes(data, this.#hasher))
     const [written, hashed] = await Promise.allSettled([
-      writeFully(file, data, offset),
+      this.#put(file, data, offset),
       this.#hashed,
     ])
     if (hashed.status === 'rejected') throw hashed.reason
@@ -89,7 +92,9 @@ export class LocalWriter implements Writer {
     if (size > this.#status.offset) {
       throw new CodedError('out_of_range', `truncate to ${size} of ${this.#status.offset} bytes`)
     }
+    await this.#behind.idle()
     await file.truncate(size)
+    this.#behind = new WriteBehindBeside(file.fd, size)
     this.#hasher = newHasher(this.#hasher.algorithm)
     await hashFile(file, this.#hasher)
     this.#dirty = true
@@ -115,6 +120,7 @@ export class LocalWriter implements Writer {
     if (!file) return
     this.#file = undefined
     using _ = this.#lock
+    await this.#behind.idle()
     try {
       if (this.#dirty) await file.sync()
     } finally {
@@ -127,8 +133,14 @@ export class LocalWriter implements Writer {
     })
   }
 
+  async #put(file: FileHandle, data: Uint8Array, offset: number): Promise<void> {
+    await writeFully(file, data, offset)
+    await this.#behind.grown(offset + data.length)
+  }
+
   /** Checks the bytes, writes them to disk, read-only from then on, and closes the file. */
   async #finish(file: FileHandle, { size = 0, expected = '' }: CommitOptions): Promise<void> {
+    await this.#behind.idle()
     try {
       const stat = await file.stat()
       if (size > 0 && size !== stat.size) {

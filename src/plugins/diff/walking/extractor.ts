@@ -6,6 +6,7 @@ import { isErrno, systemError } from '#sys/errno.ts'
 import { AT_SYMLINK_NOFOLLOW, mkdirat, symlinkat, type Times, utimensat } from '#sys/file.ts'
 import { makeDevice, mknodat, NodeType } from '#sys/node.ts'
 import { openat2, Resolve } from '#sys/openat2.ts'
+import { WriteBehind } from '#sys/write-behind.ts'
 
 import { ownerOf, setAttributes, setFileAttributes, timesOf } from './attributes.ts'
 import { cleanPath, Directories, type Directory, dirname } from './directories.ts'
@@ -34,6 +35,7 @@ interface OpenFile {
   readonly fd: number
   readonly entry: Entry
   readonly path: string
+  readonly behind: WriteBehind
   /** How far the content reaches. */
   end: number
 }
@@ -95,6 +97,7 @@ export class Extractor implements Sink, Disposable {
       for (let at = 0; at < bytes.length; ) {
         at += writeSync(file.fd, bytes, at, bytes.length - at, offset + at)
       }
+      file.behind.grown(offset + bytes.length)
     } catch (err) {
       throw withPath(err, file.path)
     }
@@ -146,7 +149,7 @@ export class Extractor implements Sink, Disposable {
           resolve: inDirectory,
         })
       })
-      this.#file = { fd, entry, path, end: 0 }
+      this.#file = { fd, entry, path, behind: new WriteBehind(fd), end: 0 }
     } else if (entry.type === 'directory') this.#makeDirectory(dir, name, path, entry)
     else if (entry.type === 'hardlink') this.#link(dir, name, entry)
     else if (entry.type === 'symlink') {
