@@ -1,0 +1,70 @@
+import type { Context } from '#core/context.ts'
+import type { Descriptor } from '#core/images/images.ts'
+import { isIndex, isManifest } from '#core/images/oci.ts'
+import { parseDigest } from '#lib/digest/digest.ts'
+
+import { discard } from './exchange.ts'
+import { callOf, checkStored, type Push, refused } from './push-step.ts'
+import type { PushOptions, PushResult, Source } from './remotes.ts'
+import { endpointsFor, type Repository } from './repository.ts'
+import { read } from './sending.ts'
+import { uploadBlob } from './upload.ts'
+
+/**
+ * See `Pusher.push`. Only the first host that may be pushed to is: what some have and others have not
+ * is worse than an error.
+ *
+ * Source: OCI distribution-spec, "Pushing blobs", "Pushing manifests"; upstream
+ * `core/remotes/docker/pusher.go`.
+ */
+export async function push(
+  ctx: Context,
+  repository: Repository,
+  target: Descriptor,
+  source: Source,
+  options: PushOptions = {},
+): Promise<PushResult> {
+  parseDigest(target.digest)
+  const [endpoint] = endpointsFor(repository, 'push')
+  const stage = `push ${target.digest} to "${repository.reference.text}"`
+  if (endpoint === undefined) return { outcome: 'exists' }
+  const job: Push = { repository, endpoint, target, source, options, stage }
+  const isDocument = isManifest(target.mediaType) || isIndex(target.mediaType)
+  if (await isThere(ctx, job, isDocument)) return { outcome: 'exists' }
+  return isDocument ? await putManifest(ctx, job) : await uploadBlob(ctx, job)
+}
+
+/** Where a manifest goes: under its tag, or its digest when there is none or the tag is another one's. */
+function manifestName({ repository, target }: Push): string {
+  const { tag, digest } = repository.reference
+  return tag === '' || (digest !== '' && digest !== target.digest) ? target.digest : tag
+}
+
+async function isThere(ctx: Context, job: Push, isDocument: boolean): Promise<boolean> {
+  const { digest, mediaType } = job.target
+  const name = isDocument ? manifestName(job) : digest
+  const path = `${isDocument ? 'manifests' : 'blobs'}/${name}`
+  const call = callOf(job, 'HEAD', path)
+  const answer = await job.endpoint.send(ctx, {
+    ...call,
+    headers: { accept: `${mediaType}, */*` },
+  })
+  await discard(answer)
+  const { status, headers } = answer
+  if (status >= 500 || status === 429) throw await refused(answer, job)
+  // Whoever may not look may still be allowed to push; if not, that says so in words.
+  if (status !== 200) return false
+  return name === digest || headers['docker-content-digest'] === digest
+}
+
+async function putManifest(ctx: Context, job: Push): Promise<PushResult> {
+  const { endpoint, target, options } = job
+  const answer = await endpoint.send(ctx, {
+    ...callOf(job, 'PUT', `manifests/${manifestName(job)}`),
+    headers: { 'content-type': target.mediaType, 'content-length': String(target.size) },
+    body: () => read(job.source, 0, target.size),
+  })
+  await checkStored(answer, job)
+  options.onProgress?.(target.size)
+  return { outcome: 'pushed' }
+}

@@ -1,0 +1,152 @@
+import { CodedError, type ErrorCode } from '#lib/errors/errors.ts'
+
+import { type Answer, discard } from './exchange.ts'
+import { readDocument } from './document.ts'
+import type { Redactor } from './redact.ts'
+
+/*
+ *   {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": …}]}
+ *
+ * Source: OCI distribution-spec, "Error Codes".
+ */
+
+/** What was being done when a registry refused. */
+export interface Subject {
+  /** `resolve "docker.io/library/alpine:latest"`. */
+  readonly stage: string
+  readonly action: 'pull' | 'push'
+  readonly host: string
+  /** Whether credentials for the host were known. */
+  readonly hasCredentials: boolean
+}
+
+/** What a registry said, for people: without secrets, cut short; empty when it said nothing. */
+export interface Said {
+  /** The codes of the specification: `NAME_UNKNOWN`. */
+  readonly codes: readonly string[]
+  readonly text: string
+}
+
+const bodyBytes = 64 * 1024
+const shownBytes = 512
+
+/** Reads what an answer says of itself. Only the registry's own words count. */
+export async function readSaid(answer: Answer, redactor: Redactor): Promise<Said> {
+  if (answer.foreign) {
+    await discard(answer)
+    return { codes: [], text: '' }
+  }
+  const bytes = await readDocument(answer, bodyBytes, 'error').catch(() => Buffer.alloc(0))
+  const text = bytes.toString('utf8')
+  const errors = parseErrors(text)
+  const words = errors.map(({ code, message }) => [code, message].filter(Boolean).join(': '))
+  const said = errors.length > 0 ? words.join('; ') : text.includes('<html') ? '' : text
+  return { codes: errors.map(({ code }) => code), text: printable(redactor.redact(said)) }
+}
+
+/** On one line, without control characters, at most as long as is readable. */
+const printable = (text: string): string => {
+  const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim()
+  return line.length > shownBytes ? `${line.slice(0, shownBytes)} …` : line
+}
+
+function parseErrors(text: string): readonly { code: string; message: string }[] {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return []
+  }
+  if (!isObject(value)) return []
+  const { errors } = value
+  // Token servers use the words of RFC 6749, 5.2, or only a message.
+  const items: readonly unknown[] = Array.isArray(errors) ? errors.slice(0, 8) : [value]
+  return items.filter(isObject).map((item) => ({
+    code: word(item['code'] ?? item['error']),
+    message: word(item['message'] ?? item['error_description'] ?? item['details']),
+  }))
+}
+
+const word = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** An error for an answer that is not what was asked for. The body is read. */
+export async function refusal(
+  answer: Answer,
+  subject: Subject,
+  redactor: Redactor,
+): Promise<CodedError> {
+  const said = await readSaid(answer, redactor)
+  return refusalOf(answer, said, subject)
+}
+
+/** As `refusal`, when the body was read before. */
+export function refusalOf(answer: Answer, said: Said, subject: Subject): CodedError {
+  const { code, why, todo } = meaningOf(answer, said, subject)
+  const words =
+    said.text === '' ? `status ${answer.status}` : `status ${answer.status}, ${said.text}`
+  return new CodedError(
+    code,
+    `${subject.stage}: ${why}: host ${subject.host} said: ${words}; ${todo}`,
+  )
+}
+
+interface Meaning {
+  readonly code: ErrorCode
+  readonly why: string
+  readonly todo: string
+}
+
+function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
+  const { status, headers } = answer
+  if (status === 401) return unauthorized(subject)
+  if (status === 403 || said.codes.includes('DENIED')) return denied(subject)
+  if (status === 404) {
+    return { code: 'not_found', why: 'not found', todo: 'check the spelling of repository and tag' }
+  }
+  if (status === 416) {
+    return { code: 'out_of_range', why: 'no such range', todo: 'begin before the end of the blob' }
+  }
+  if (status === 429 || said.codes.includes('TOOMANYREQUESTS')) {
+    const after = headers['retry-after']
+    const when = after === undefined ? 'later' : `when it says (Retry-After: ${printable(after)})`
+    const login = subject.hasCredentials ? '' : ', or log in, which often raises the limit'
+    return {
+      code: 'resource_exhausted',
+      why: 'rate limit reached',
+      todo: `try again ${when}${login}`,
+    }
+  }
+  if (status >= 500) {
+    return {
+      code: 'unavailable',
+      why: 'the registry has a problem of its own',
+      todo: 'try again later',
+    }
+  }
+  const todo = 'check that the host is a registry, and its path in hosts.toml'
+  return { code: 'unknown', why: 'unexpected answer', todo }
+}
+
+const unauthorized = ({ action, hasCredentials, host }: Subject): Meaning =>
+  hasCredentials
+    ? {
+        code: 'unauthenticated',
+        why: `${action} access denied, the credentials for ${host} were not accepted`,
+        todo: 'log in again, and check that they are for this registry and may be used for this repository',
+      }
+    : {
+        code: 'unauthenticated',
+        why: `${action} access denied, repository does not exist or may require authorization`,
+        todo: `check the spelling of the name, or give credentials for ${host}: none were`,
+      }
+
+const denied = ({ action, hasCredentials, host }: Subject): Meaning => ({
+  code: 'permission_denied',
+  why: `${action} access denied`,
+  todo: hasCredentials
+    ? `check that the account may ${action} in this repository`
+    : `check the spelling of the name, or give credentials for ${host}: none were`,
+})
