@@ -40,6 +40,8 @@ interface Bundle {
 }
 
 function bundlesOf(dir: string, socket: string): Bundle[] {
+  // A host that is started for a sandbox may be there before any task.
+  if (!existsSync(dir)) return []
   return readdirSync(dir, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .map(({ name }) => ({ id: name, path: join(dir, name) }))

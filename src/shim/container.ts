@@ -150,7 +150,9 @@ export class Container {
     await this.init.start(() => {
       const { pid } = this.init
       this.#services.events.publish('/tasks/start', TaskStartSchema, { containerId: this.id, pid })
-      if (isRestored) this.#watchInit()
+      if (!isRestored) return
+      this.record()
+      this.#watchInit()
     }, signal)
     return this.init.pid
   }

@@ -5,7 +5,7 @@ import { untilAborted } from '#lib/async/until-aborted.ts'
 import { describe, permissionDenied } from '#lib/errors/errors.ts'
 import { openTracing, type Tracing } from '#lib/otel/tracing.ts'
 import { packageVersion } from '#lib/release/release.ts'
-import type { Peer, RegisteredService } from '#lib/rpc/rpc.ts'
+import type { Peer } from '#lib/rpc/rpc.ts'
 import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
@@ -86,9 +86,8 @@ async function open(
   const idle = new IdleWatch(env, () => stop.abort())
   const tracing = await trace(env, log)
   if (tracing) scope.use(tracing)
-  const bundles = dirname(process.cwd())
-  const services = [...tasks.services(), ...sandboxes.services()]
-  const server = await listen(socket, { tasks, services, idle, tracing, bundles })
+  const bundles = taskBundles(process.cwd())
+  const server = await listen(socket, { tasks, sandboxes, idle, tracing, bundles })
   if (!server) return undefined
   scope.defer(async () => {
     // Node removes the socket; under the lock it cannot be one that a new host has made.
@@ -115,9 +114,16 @@ async function trace(env: NodeJS.ProcessEnv, log: HostLog): Promise<Tracing | un
   }
 }
 
+/** Where the bundles of tasks are: beside that of a task, and not beside that of a sandbox. */
+const taskBundles = (bundle: string): string =>
+  dirname(bundle).replace(
+    '/io.containerd.sandbox.controller.v1.shim/',
+    '/io.containerd.runtime.v2.task/',
+  )
+
 interface Listening {
   readonly tasks: TaskService
-  readonly services: readonly RegisteredService<Work>[]
+  readonly sandboxes: SandboxService
   readonly idle: IdleWatch
   readonly tracing: Tracing | undefined
   /** Where the bundle is that this host was started for, and others may be that had another host. */
@@ -126,7 +132,7 @@ interface Listening {
 
 async function listen(
   path: string,
-  { tasks, services, idle, tracing, bundles }: Listening,
+  { tasks, sandboxes, idle, tracing, bundles }: Listening,
 ): Promise<TtrpcServer | undefined> {
   using _ = await lockSocketDir(path)
   if (!(await claimSocket(path))) return undefined
@@ -136,7 +142,7 @@ async function listen(
     return await listenTtrpc<Work>(
       { path },
       {
-        services,
+        services: [...tasks.services(), ...sandboxes.services()],
         // With tracing a copy is made for each call, which what a call has in store is not part of.
         context: (call) => (tracing ? { signal: call.signal } : call),
         interceptors: tracing

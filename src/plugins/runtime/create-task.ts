@@ -44,7 +44,11 @@ export async function createTask(
   const shim = await span(ctx, 'shim start', async (own) => {
     return await startShim(own, bundle, options, creation)
   })
-  const creating = span(ctx, 'shim create', async (own) => await callCreate(own, shim, options))
+  const creating = span(
+    ctx,
+    'shim create',
+    async (own) => await callCreate(own, shim, options, creation),
+  )
   try {
     return new ShimTask(shim, await raceAbort(creating, ctx.signal))
   } catch (err) {
@@ -80,13 +84,14 @@ async function launch(
   { launcher, settings }: Creation,
 ): Promise<Shim> {
   const program = findProgram(options.runtime, launcher)
-  if (usesIdMappedMounts(options.spec)) await checkFeatures(ctx, program, options)
+  const given = optionsFor(options, program, settings)
+  if (usesIdMappedMounts(options.spec)) await checkFeatures(ctx, program, given)
   const endpoint = await sandboxEndpoint(ctx, bundle.namespace, options, settings)
   if (endpoint) {
     return await launcher.join(ctx, bundle, program, { sandbox: options.sandbox, endpoint })
   }
   try {
-    return await launcher.start(ctx, bundle, program, optionsFor(options))
+    return await launcher.start(ctx, bundle, program, given)
   } catch (err) {
     throw new Error('start failed', { cause: err })
   }
@@ -103,19 +108,24 @@ function findProgram(runtime: string, launcher: Launcher): ShimProgram {
 async function checkFeatures(
   ctx: Context,
   program: ShimProgram,
-  options: CreateOptions,
+  options: Any | undefined,
 ): Promise<void> {
   try {
-    requireIdMappedMounts(await program.info(ctx, optionsFor(options)))
+    requireIdMappedMounts(await program.info(ctx, options))
   } catch (err) {
     throw new Error('failed to validate OCI runtime features', { cause: err })
   }
 }
 
 /** The create call; gives the pid of the init process. */
-async function callCreate(ctx: Context, shim: Shim, options: CreateOptions): Promise<number> {
+async function callCreate(
+  ctx: Context,
+  shim: Shim,
+  options: CreateOptions,
+  { settings }: Creation,
+): Promise<number> {
   const { stdin, stdout, stderr, terminal, checkpoint } = options
-  const taskOptions = optionsFor(options)
+  const taskOptions = optionsFor(options, shim.program, settings)
   const rootfs = await activateRootfs(ctx, shim, options.rootfs, taskOptions)
   const request = {
     id: shim.bundle.id,
@@ -132,5 +142,12 @@ async function callCreate(ctx: Context, shim: Shim, options: CreateOptions): Pro
   return pid
 }
 
-const optionsFor = ({ taskOptions, runtimeOptions }: CreateOptions): Any | undefined =>
-  taskOptions && taskOptions.value.length > 0 ? taskOptions : runtimeOptions
+/** Options for the built-in host name the OCI runtime; others have one of their own. */
+function optionsFor(
+  { taskOptions, runtimeOptions }: CreateOptions,
+  { builtin }: Pick<ShimProgram, 'builtin'>,
+  { ociRuntimes }: RuntimeSettings,
+): Any | undefined {
+  const given = taskOptions && taskOptions.value.length > 0 ? taskOptions : runtimeOptions
+  return builtin && ociRuntimes ? ociRuntimes.complete(given) : given
+}

@@ -14,6 +14,7 @@ import {
 } from '#plugins/types.ts'
 
 import { ShimTaskManager } from './manager.ts'
+import { OciRuntimes } from './oci-runtimes.ts'
 import { ShimPlugin } from './shim-plugin.ts'
 
 /** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
@@ -25,12 +26,21 @@ export interface TaskConfig {
    * containers of a namespace, instead of by `containerd-shim-runc-v2` from PATH.
    */
   readonly builtinShim: boolean
+  /**
+   * What runs the containers of the built-in shim host whose clients name no OCI runtime: a name, or
+   * an absolute path. Empty for runc, or crun where there is no runc.
+   */
+  readonly ociRuntime: string
 }
 
 const defaults: TaskConfig = {
   platforms: [hostPlatform],
   builtinShim: true,
+  ociRuntime: '',
 }
+
+/** When what there is to run containers with is looked at, after the start. */
+const reportAfterMs = 500
 
 /** Whose bundles are sandboxes. */
 const sandboxControllerUri = `${SandboxControllerPlugin.name}.shim`
@@ -49,6 +59,8 @@ export const taskPlugin = definePlugin({
     platforms: 'What the runtimes can run, as os/arch.',
     builtinShim:
       'Whether io.containerd.runc.v2 is answered by the built-in shim host instead of containerd-shim-runc-v2.',
+    ociRuntime:
+      'The OCI runtime of the built-in shim host, a name or a path, where clients name none; runc, or else crun, unless given.',
   },
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
@@ -57,8 +69,13 @@ export const taskPlugin = definePlugin({
       'fifo,binary,binary-v2,file' + (config.builtinShim ? ',json-file' : '')
     // 0711 lets a container's remapped root reach its bundle.
     for (const dir of [rootDir, stateDir]) await mkdir(dir, { recursive: true, mode: 0o711 })
+    const ociRuntimes = new OciRuntimes(config.ociRuntime)
+    // Not while clients wait for the daemon.
+    const report = setTimeout(() => void ociRuntimes.report(ctx), reportAfterMs).unref()
+    ctx.signal.addEventListener('abort', () => clearTimeout(report))
     const settings = {
       root: rootDir,
+      ociRuntimes,
       state: stateDir,
       mounts: deps.mounts,
       address: daemon.address,

@@ -1,6 +1,8 @@
 import type { SandboxStore } from '#core/sandbox/store.ts'
 import type { Settings } from '#plugin/settings.ts'
 
+import type { OciRuntimes } from './oci-runtimes.ts'
+
 /** What starting and finding shims depends on; the same for every task of a daemon. */
 export interface RuntimeSettings {
   /** Where work directories are: `<root>/<namespace>/<id>`. */
@@ -15,6 +17,8 @@ export interface RuntimeSettings {
   readonly socketDir: string
   /** What shims are given in their environment beside the daemon's own, as `NAME=value`. */
   readonly env?: readonly string[]
+  /** What runs the containers of the built-in host whose clients name nothing else; runc without. */
+  readonly ociRuntimes?: OciRuntimes
   /** Where the shims of sandboxes are found that tasks join; without it tasks have shims of their own. */
   readonly sandboxes?: { readonly store: SandboxStore; readonly state: string } | undefined
   /** Where OCI runtimes keep their state, as far as the built-in host runs them. */

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+
 import type { ContainerStore } from '#core/containers/containers.ts'
 import { type Context, namespaceOf } from '#core/context.ts'
 import type { CreateOptions, Exit, Task, TaskManager } from '#core/runtime/runtime.ts'
@@ -56,10 +58,39 @@ export class ContainerTaskManager implements TaskManager {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+/** `[plugins."io.containerd.service.v1.tasks-service"]` in config.toml. */
+export interface TasksConfig {
+  readonly blockioConfigFile: string
+  readonly rdtConfigFile: string
+}
+
+const defaults: TasksConfig = { blockioConfigFile: '', rdtConfigFile: '' }
+
 /** `io.containerd.service.v1.tasks-service`. */
 export const tasksServicePlugin = definePlugin({
   type: TasksService,
   id: 'tasks-service',
   requires: { runtime: RuntimePlugin, metadata: MetadataPlugin },
-  init: ({ deps }) => new ContainerTaskManager(deps.metadata.containers, deps.runtime),
+  config: defaults,
+  describe: {
+    blockioConfigFile: 'Classes of block I/O for CRI; refused with a reason in the log.',
+    rdtConfigFile: 'Classes of Intel RDT for CRI; refused with a reason in the log.',
+  },
+  init({ ctx, config, deps }) {
+    refuseClasses(ctx, 'blockio', config.blockioConfigFile, '/sys/fs/cgroup')
+    refuseClasses(ctx, 'RDT', config.rdtConfigFile, '/sys/fs/resctrl/schemata')
+    return new ContainerTaskManager(deps.metadata.containers, deps.runtime)
+  },
 })
+
+/**
+ * Says why classes of containers are not made from `file`. Like upstream's, the daemon goes on: only
+ * CRI, by annotations of pods, puts containers into them.
+ */
+function refuseClasses(ctx: Context, what: string, file: string, needed: string): void {
+  if (file === '') return
+  const error = existsSync(needed)
+    ? 'classes are chosen through CRI, which is not built yet in wharf'
+    : `this machine has none: there is no ${needed}`
+  ctx.log.error(`${what} initialization failed`, { file, error })
+}
