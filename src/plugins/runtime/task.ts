@@ -18,8 +18,8 @@ export class ShimTask implements Task {
   readonly namespace: string
   readonly shim: Shim
   #pid: number
-  /** How the task ended, once its shim is lost. */
-  #death: Promise<Exit> | undefined
+  /** What has become of the task, once its shim is lost. */
+  #succession: Promise<ShimTask | Exit> | undefined
   readonly #waits = new Map<string, Promise<Exit>>()
 
   constructor(shim: Shim, pid: number) {
@@ -34,14 +34,14 @@ export class ShimTask implements Task {
     return this.#pid
   }
 
-  /** How the task ended, if its shim is lost. */
-  get death(): Promise<Exit> | undefined {
-    return this.#death
+  /** If the shim is lost: the same task with another one, or how it ended. */
+  get succession(): Promise<ShimTask | Exit> | undefined {
+    return this.#succession
   }
 
-  /** Says that the shim is lost; those who wait for the task get `exit`. */
-  die(exit: Promise<Exit>): void {
-    this.#death = exit
+  /** Says that the shim is lost; those who wait for a process go on waiting in the successor. */
+  loseShim(succession: Promise<ShimTask | Exit>): void {
+    this.#succession = succession
   }
 
   async state(ctx: Context, execId = ''): Promise<ProcessState> {
@@ -149,10 +149,11 @@ export class ShimTask implements Task {
   /** Clients that wait for one process share one call; a client that leaves does not end it. */
   async wait(ctx: Context, execId = ''): Promise<Exit> {
     ctx.signal.throwIfAborted()
-    return await raceAbort(
-      this.#waits.getOrInsertComputed(execId, () => this.#wait(execId)),
-      ctx.signal,
-    )
+    return await raceAbort(this.#exitOf(execId), ctx.signal)
+  }
+
+  #exitOf(execId: string): Promise<Exit> {
+    return this.#waits.getOrInsertComputed(execId, () => this.#wait(execId))
   }
 
   async #wait(execId: string): Promise<Exit> {
@@ -161,8 +162,9 @@ export class ShimTask implements Task {
       const pid = execId === '' ? this.pid : 0
       return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
     } catch (err) {
-      if (!this.#death) throw err
-      return await this.#death
+      if (!this.#succession) throw err
+      const next = await this.#succession
+      return next instanceof ShimTask ? await next.#exitOf(execId) : next
     } finally {
       this.#waits.delete(execId)
     }
