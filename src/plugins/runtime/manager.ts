@@ -20,7 +20,7 @@ import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
 import { ShimTask } from './task.ts'
-import { partOf, toTimestamp } from './wire.ts'
+import { toTimestamp } from './wire.ts'
 
 /** How many dead shims are cleaned up at a time: each runs programs. */
 const cleanUps = 4
@@ -97,7 +97,7 @@ export class ShimTaskManager implements TaskManager {
     let exit: Exit | undefined
     let missing: unknown
     try {
-      const reply = await shim.calls.delete({ id }, { signal: ctx.signal, ...partOf(ctx) })
+      const reply = await shim.ask(ctx, 'delete', (calls, asked) => calls.delete({ id }, asked))
       const { pid, exitStatus, exitedAt } = reply
       exit = { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
     } catch (err) {

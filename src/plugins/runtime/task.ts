@@ -72,9 +72,9 @@ export class ShimTask implements Task {
   }
 
   async start(ctx: Context, execId = ''): Promise<number> {
-    const { pid } = await this.#calls.start(this.#ids(execId), {
-      signal: ctx.signal,
-      ...partOf(ctx),
+    const stage = execId === '' ? 'start' : 'exec'
+    const { pid } = await this.shim.ask(ctx, stage, (calls, asked) => {
+      return calls.start(this.#ids(execId), asked)
     })
     if (execId === '') this.#pid = pid
     return pid
@@ -84,7 +84,8 @@ export class ShimTask implements Task {
     ctx: Context,
     { signal, all = false, execId = '' }: { signal: number; all?: boolean; execId?: string },
   ): Promise<void> {
-    await this.#calls.kill({ ...this.#ids(execId), signal, all }, quick(ctx))
+    const request = { ...this.#ids(execId), signal, all }
+    await this.shim.ask(ctx, 'kill', (calls, asked) => calls.kill(request, asked))
   }
 
   async exec(ctx: Context, execId: string, options: Stdio & { spec: Any }): Promise<void> {
@@ -95,9 +96,8 @@ export class ShimTask implements Task {
   }
 
   async deleteExec(ctx: Context, execId: string): Promise<Exit> {
-    const reply = await this.#calls.delete(this.#ids(execId), {
-      signal: ctx.signal,
-      ...partOf(ctx),
+    const reply = await this.shim.ask(ctx, 'delete', (calls, asked) => {
+      return calls.delete(this.#ids(execId), asked)
     })
     const { pid, exitStatus, exitedAt } = reply
     return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
