@@ -24,6 +24,11 @@ export const defaultTimeouts: Readonly<Record<string, number>> = {
   'io.containerd.timeout.shim.load': 5000,
   'io.containerd.timeout.shim.shutdown': 3000,
   'io.containerd.timeout.task.state': 2000,
+  'io.wharf.timeout.task.create': 600_000,
+  'io.wharf.timeout.task.delete': 60_000,
+  'io.wharf.timeout.task.exec': 600_000,
+  'io.wharf.timeout.task.kill': 60_000,
+  'io.wharf.timeout.task.start': 600_000,
 }
 
 /** For a timeout that has no entry and no default, in ms. */

@@ -21,6 +21,9 @@ export {
   SkipPlugin,
 } from '#plugin/plugin.ts'
 export {
+  TaskMonitorPlugin,
+  ContainerMonitorPlugin,
+  StreamingPlugin,
   ApiPlugin,
   type ApiService,
   AuditPlugin,

@@ -32,6 +32,7 @@ import type { Runc } from './runc/runc.ts'
 import type { ContainerCgroups, Stats } from './stats/stats.ts'
 import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
 import { toTimestamp } from './timestamp.ts'
+import type { Work } from './work.ts'
 
 /** What all containers of a host share. */
 export interface HostServices {
@@ -144,8 +145,8 @@ export class Container {
   }
 
   /** Starts the init process or an exec. @returns its pid. */
-  async start(execId: string, signal: AbortSignal): Promise<number> {
-    if (execId !== '') return await this.#startExec(this.#exec(execId), signal)
+  async start(execId: string, work: Work): Promise<number> {
+    if (execId !== '') return await this.#startExec(this.#exec(execId), work)
     const isRestored = this.init.pid === 0
     await this.init.start(() => {
       const { pid } = this.init
@@ -153,11 +154,11 @@ export class Container {
       if (!isRestored) return
       this.record()
       this.#watchInit()
-    }, signal)
+    }, work)
     return this.init.pid
   }
 
-  async #startExec(exec: ExecProcess, signal: AbortSignal): Promise<number> {
+  async #startExec(exec: ExecProcess, work: Work): Promise<number> {
     if (this.#initEnded) {
       throw failedPrecondition(`container ${this.id} init process is not running`)
     }
@@ -171,7 +172,7 @@ export class Container {
       })
       this.record()
       reaper.watch(pid, (exit) => void this.#onExecExit(exec, exit))
-    }, signal)
+    }, work)
     return exec.pid
   }
 
@@ -231,8 +232,8 @@ export class Container {
   }
 
   /** Removes the container when its init has ended, or was never started. */
-  async delete(): Promise<void> {
-    const exit = await this.init.delete()
+  async delete(work: Work): Promise<void> {
+    const exit = await this.init.delete(work)
     removeRecord(this.bundle)
     this.#oom?.[Symbol.dispose]()
     this.#parts.rootfs.release()

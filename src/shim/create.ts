@@ -4,7 +4,6 @@ import { TaskCreateSchema } from '#gen/events/task_pb.ts'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
 import type { Logger } from '#core/context.ts'
 import { span } from '#core/trace.ts'
-import type { Trace } from '#lib/trace/trace.ts'
 import type { Mount } from '#sys/mount.ts'
 
 import {
@@ -14,19 +13,17 @@ import {
   readPid,
   writeOptions,
 } from './bundle.ts'
+import { removeByHand } from './by-hand.ts'
 import { requireCriu, restore } from './checkpoint.ts'
 import { Container, type HostServices } from './container.ts'
 import { InitProcess } from './init-process.ts'
+import { patienceUntil } from './patience.ts'
+import { CommandTimeout } from './runc/command.ts'
 import { type Runc, openRunc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths, StreamOwner } from './stdio/stdio.ts'
-
-/** A call, as far as what it asks for is concerned. */
-export interface Work {
-  readonly signal: AbortSignal
-  readonly trace?: Trace | undefined
-}
+import type { Work } from './work.ts'
 
 /** What `Create` of the Task service asks for. */
 export interface CreateRequest extends StdioPaths {
@@ -67,10 +64,12 @@ export async function createContainer(
       services.log.with({ id }),
     ),
   )
-  const creation = { id, bundle, options, streams }
+  const creation = { id, bundle, options, streams, signal: patienceUntil(work.deadline) }
   if (path === '') {
     await span(work, 'runc create', async () => await runCreate(runc, creation))
-    undo.defer(async () => await runc.delete(id, { force: true }))
+    undo.defer(async () => {
+      await runc.delete(id, { force: true, signal: patienceUntil(undefined) })
+    })
     await streams.handedOver()
   } else requireCriu(runc.binary)
   // The runtime was let finish; what nobody wants any more is undone.
@@ -129,10 +128,11 @@ interface RunCreate {
   readonly bundle: string
   readonly options: RuntimeOptions
   readonly streams: ProcessStdio
+  readonly signal: AbortSignal
 }
 
 async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
-  const { id, bundle, options, streams } = request
+  const { id, bundle, options, streams, signal } = request
   try {
     await runc.create(id, {
       bundle,
@@ -141,8 +141,10 @@ async function runCreate(runc: Runc, request: RunCreate): Promise<void> {
       noPivotRoot: options.noPivotRoot,
       noNewKeyring: options.noNewKeyring,
       stdio: streams.fds,
+      signal,
     })
   } catch (err) {
+    if (err instanceof CommandTimeout) await removeByHand(bundle, runc.stateOf(id))
     throw runtimeError('OCI runtime create failed', runc.log, err)
   }
 }

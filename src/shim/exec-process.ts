@@ -8,6 +8,7 @@ import { isErrno } from '#sys/errno.ts'
 import type { WindowSize } from '#sys/pty.ts'
 
 import { execPidFile, readPid } from './bundle.ts'
+import { patienceUntil } from './patience.ts'
 import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
 import type { Exit } from './reaper.ts'
 import { type ProcessRecord, toExit } from './record.ts'
@@ -17,6 +18,7 @@ import { AdoptedStdio } from './stdio/adopted.ts'
 import { drain } from './stdio/drain.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+import type { Work } from './work.ts'
 
 export interface ExecOptions {
   readonly containerId: string
@@ -92,12 +94,12 @@ export class ExecProcess implements TaskProcess {
   }
 
   /** Runs the program; `onStarted` is called before any exit is taken notice of. */
-  async start(onStarted: () => void, signal: AbortSignal): Promise<void> {
+  async start(onStarted: () => void, { signal, deadline }: Work): Promise<void> {
     using _ = await this.#mutex.lock({ signal })
     if (this.#status !== 'created') throw refuse('start', this.#status)
     this.#asked = true
     try {
-      this.#pid = await this.#run()
+      this.#pid = await this.#run(patienceUntil(deadline))
     } catch (err) {
       this.#settle({ status: neverStarted, at: new Date() })
       throw err
@@ -106,7 +108,7 @@ export class ExecProcess implements TaskProcess {
     onStarted()
   }
 
-  async #run(): Promise<number> {
+  async #run(patience: AbortSignal): Promise<number> {
     const { containerId, execId, bundle, owner, runc, spec, stdio, log } = this.#options
     using undo = new DisposableStack()
     const streams = undo.use(await openStdio(stdio, owner, log))
@@ -115,7 +117,8 @@ export class ExecProcess implements TaskProcess {
     writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })
     try {
       const { fds, consoleSocket } = streams
-      const options = { process: processFile, pidFile, consoleSocket, stdio: fds }
+      const own = { process: processFile, pidFile, signal: patience }
+      const options = { ...own, consoleSocket, stdio: fds }
       await runc.exec(containerId, options)
     } catch (err) {
       throw runtimeError('OCI runtime exec failed', runc.log, err)

@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno } from '#sys/errno.ts'
 import { mountInfo } from '#sys/mount-info.ts'
 
+import { killTree } from './kill-tree.ts'
+
 /*
  * What stays when a host is killed while the OCI runtime makes a container: the runtime, which goes
  * on, and when that is killed, control groups that it has written down nowhere.
@@ -26,7 +28,7 @@ export async function endRuntimes(bundle: string): Promise<void> {
   for (let n = 0; n < tries; n++) {
     const pids = runtimesOf(bundle)
     if (pids.length === 0) return
-    for (const pid of pids) kill(pid)
+    for (const pid of pids) killTree(pid)
     await sleep(pauseMs)
   }
 }
@@ -36,10 +38,17 @@ export async function endRuntimes(bundle: string): Promise<void> {
  * they may be those of somebody else, who was given the same path.
  */
 export async function removeEmptyCgroups(bundle: string): Promise<void> {
+  for (const path of cgroupsOf(bundle)) await removeEmpty(path)
+}
+
+/** The control groups that the spec of a bundle names, in every hierarchy. */
+export function cgroupsOf(bundle: string): string[] {
   const path = cgroupPathOf(bundle)
-  if (path === undefined) return
-  const hierarchies = mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
-  for (const { mountPoint } of hierarchies) await removeEmpty(join(mountPoint, path))
+  if (path === undefined) return []
+  return mountInfo()
+    .filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+    .map(({ mountPoint }) => join(mountPoint, path))
+    .filter((each) => existsSync(each))
 }
 
 /** The runtime is told where to log for each bundle, and so are the processes it starts. */
@@ -60,14 +69,6 @@ function commandLine(pid: string): string {
   } catch {
     // It has ended meanwhile.
     return ''
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (err) {
-    if (!isErrno(err, 'ESRCH')) throw err
   }
 }
 

@@ -11,7 +11,6 @@ import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
 import { setSubreaper, setThreadName } from '#sys/process.ts'
 
-import type { Work } from './create.ts'
 import type { ShimFlags } from './flags.ts'
 import { IdleWatch } from './idle-watch.ts'
 import { HostLog } from './log.ts'
@@ -22,6 +21,7 @@ import { RootfsMounts } from './rootfs.ts'
 import { SandboxService } from './sandbox-service.ts'
 import { claimSocket, lockSocketDir } from './socket-lock.ts'
 import { TaskService } from './task-service.ts'
+import type { Work } from './work.ts'
 
 /** Where `start` waits to hear that the host serves, or why it does not. */
 const readyFd = 3
@@ -90,8 +90,9 @@ async function open(
   const server = await listen(socket, { tasks, sandboxes, idle, tracing, bundles })
   if (!server) return undefined
   scope.defer(async () => {
-    // Node removes the socket; under the lock it cannot be one that a new host has made.
-    using _ = await lockSocketDir(socket)
+    // Node removes the socket; under the lock it cannot be one that a new host has made. Where the
+    // directory is gone there is nothing to remove.
+    using _ = await lockSocketDir(socket).catch(() => undefined)
     await server[Symbol.asyncDispose]()
   })
   scope.use(idle.watch(() => inUse() || server.connections > 0))
@@ -144,7 +145,7 @@ async function listen(
       {
         services: [...tasks.services(), ...sandboxes.services()],
         // With tracing a copy is made for each call, which what a call has in store is not part of.
-        context: (call) => (tracing ? { signal: call.signal } : call),
+        context: (call) => (tracing ? { signal: call.signal, deadline: call.deadline } : call),
         interceptors: tracing
           ? [traced<Work>(tracing.trace, (work, own) => ({ ...work, trace: own }))]
           : [],

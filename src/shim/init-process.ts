@@ -1,16 +1,22 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
 import type { CheckpointTaskRequest as CheckpointRequest } from '#gen/shim/task-v3_pb.ts'
-import { Mutex } from '#lib/async/mutex.ts'
+import { Mutex, raceAbort } from '#lib/async/mutex.ts'
 import type { WindowSize } from '#sys/pty.ts'
 import { notFound } from '#lib/errors/errors.ts'
 
+import { removeByHand } from './by-hand.ts'
 import { checkpoint } from './checkpoint.ts'
+import { patienceUntil } from './patience.ts'
 import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
 import type { Exit } from './reaper.ts'
-import { CommandError } from './runc/command.ts'
+import { CommandError, CommandTimeout } from './runc/command.ts'
 import type { Runc } from './runc/runc.ts'
 import { isUnknownContainer, killError, runtimeError } from './runc/runtime-error.ts'
 import { drain } from './stdio/drain.ts'
 import type { ProcessStdio, StdioPaths } from './stdio/stdio.ts'
+import type { Work } from './work.ts'
 
 /** What the OCI runtime has created. */
 export interface InitOptions {
@@ -89,19 +95,25 @@ export class InitProcess implements TaskProcess {
   }
 
   /** Runs the user's program; `onStarted` is called before any exit is taken notice of. */
-  async start(onStarted: () => void, signal: AbortSignal): Promise<void> {
+  async start(onStarted: () => void, { signal, deadline }: Work): Promise<void> {
     using _ = await this.#mutex.lock({ signal })
     if (this.#status !== 'created') throw refuse('start', this.#status)
+    const setRunning = (): void => {
+      this.#status = 'running'
+      onStarted()
+    }
     if (this.#restore) this.#pid = await this.#restore()
-    else await this.#start()
-    this.#status = 'running'
-    onStarted()
+    else await this.#start(patienceUntil(deadline), setRunning)
+    setRunning()
   }
 
-  async #start(): Promise<void> {
+  async #start(patience: AbortSignal, setRunning: () => void): Promise<void> {
     try {
-      await this.#runc.start(this.#id)
+      await this.#runc.start(this.#id, patience)
     } catch (err) {
+      // The runtime takes this away when it has let the container go, and may hang after that.
+      const hasStarted = !existsSync(join(this.#runc.stateOf(this.#id), 'exec.fifo'))
+      if (err instanceof CommandTimeout && hasStarted) setRunning()
       throw runtimeError('OCI runtime start failed', this.#runc.log, err)
     }
   }
@@ -138,20 +150,29 @@ export class InitProcess implements TaskProcess {
     await checkpoint({ id: this.#id, bundle: this.#bundle, runc: this.#runc }, path, options)
   }
 
-  async kill(signal: number, all: boolean): Promise<void> {
-    using _ = await this.#mutex.lock()
+  async kill(
+    number: number,
+    all: boolean,
+    { signal, deadline }: Partial<Work> = {},
+  ): Promise<void> {
+    using _ = await this.#mutex.lock(signal ? { signal } : {})
     if (this.#status === 'deleted') throw refuse('kill', this.#status)
     if (this.#status === 'stopped' && !all) throw notFound('process already finished')
     try {
-      await this.#runc.kill(this.#id, signal, { all })
+      await this.#runc.kill(this.#id, number, { all, signal: patienceUntil(deadline) })
     } catch (err) {
+      // The runtime would do no more for one process, which is a child here, or still to be seen ending.
+      if (err instanceof CommandTimeout && !all && this.#exit === undefined) {
+        process.kill(this.pid, number)
+        return
+      }
       throw killError(err)
     }
   }
 
   /** Ends every process in the container's cgroup. */
   async killAll(): Promise<void> {
-    await this.#runc.kill(this.#id, 9, { all: true })
+    await this.#runc.kill(this.#id, 9, { all: true, signal: patienceUntil(undefined) })
   }
 
   /** `resources` is the JSON of an OCI `LinuxResources`. */
@@ -194,14 +215,18 @@ export class InitProcess implements TaskProcess {
     this.#resolveExit(exit)
   }
 
-  /** Removes what the runtime knows of the container. One that never started is ended first. */
-  async delete(): Promise<Exit> {
-    if (await this.#discard()) await this.exited
-    using _ = await this.#mutex.lock()
+  /**
+   * Removes what the runtime knows of the container. One that never started is ended first. If the
+   * runtime hangs, it is removed without.
+   */
+  async delete({ signal, deadline }: Work): Promise<Exit> {
+    const patience = patienceUntil(deadline)
+    if (await this.#discard(patience)) await raceAbort(this.exited, signal)
+    using _ = await this.#mutex.lock({ signal })
     if (!this.#exit || this.#status === 'deleted') throw refuse('delete', this.#status)
     await drain(this.#streams)
     try {
-      await this.#runc.delete(this.#id, { force: false })
+      await this.#remove(false, patience)
     } catch (err) {
       if (!isUnknownContainer(err)) throw runtimeError('failed to delete task', this.#runc.log, err)
     }
@@ -210,15 +235,24 @@ export class InitProcess implements TaskProcess {
     return this.#exit
   }
 
-  async #discard(): Promise<boolean> {
-    using _ = await this.#mutex.lock()
+  async #discard(patience: AbortSignal): Promise<boolean> {
+    using _ = await this.#mutex.lock({ signal: patience })
     if (this.#status !== 'created') return false
-    await this.#runc.delete(this.#id, { force: true })
+    await this.#remove(true, patience)
     // One that was to be restored has no process whose end could be waited for.
     if (this.#pid > 0) return true
     this.#status = 'stopped'
     this.#exit = { status: 0, at: new Date() }
     this.#resolveExit(this.#exit)
     return true
+  }
+
+  async #remove(force: boolean, patience: AbortSignal): Promise<void> {
+    try {
+      await this.#runc.delete(this.#id, { force, signal: patience })
+    } catch (err) {
+      if (!(err instanceof CommandTimeout)) throw err
+      await removeByHand(this.#bundle, this.#runc.stateOf(this.#id))
+    }
   }
 }

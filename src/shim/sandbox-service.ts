@@ -6,7 +6,7 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, hasCode, notFound } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
-import type { Work } from './create.ts'
+import type { Work } from './work.ts'
 import { toTimestamp } from './timestamp.ts'
 
 /** A container of a sandbox, as far as its end is concerned. */

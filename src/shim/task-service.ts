@@ -23,10 +23,11 @@ import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import { adoptContainers } from './adopt.ts'
 import { readSandbox } from './bundle.ts'
 import type { Container, HostServices } from './container.ts'
-import { createContainer, type Work } from './create.ts'
+import { createContainer } from './create.ts'
 import type { InitProcess } from './init-process.ts'
 import type { ProcessStatus, TaskProcess } from './process.ts'
 import { toTimestamp } from './timestamp.ts'
+import type { Work } from './work.ts'
 
 /** A request as both versions of the service have it. */
 type Request<T> = Omit<T, '$typeName' | '$unknown'>
@@ -144,14 +145,14 @@ export class TaskService {
     }
   }
 
-  async #start({ id, execId }: NamedProcess, { signal }: Work): Promise<{ pid: number }> {
-    return { pid: await this.#container(id).start(execId, signal) }
+  async #start({ id, execId }: NamedProcess, work: Work): Promise<{ pid: number }> {
+    return { pid: await this.#container(id).start(execId, work) }
   }
 
-  async #delete({ id, execId }: Request<DeleteRequest>) {
+  async #delete({ id, execId }: Request<DeleteRequest>, work: Work) {
     const container = this.#container(id)
     if (execId !== '') return toExit(await container.deleteExec(execId))
-    await container.delete()
+    await container.delete(work)
     this.#containers.delete(id)
     return toExit(container.init)
   }
@@ -178,8 +179,8 @@ export class TaskService {
     return {}
   }
 
-  async #kill({ id, execId, signal, all }: Request<KillRequest>) {
-    await this.#find(id, execId).process.kill(signal, all)
+  async #kill({ id, execId, signal, all }: Request<KillRequest>, work: Work) {
+    await this.#find(id, execId).process.kill(signal, all, work)
     return {}
   }
 

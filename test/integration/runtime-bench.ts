@@ -1,6 +1,14 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +37,8 @@ import { recordingLogger } from '#testing/context.ts'
 export interface BenchOptions {
   readonly builtinShim: boolean
   readonly runtime: string
+  /** Whether the OCI runtime is one that hangs when it is told to. */
+  readonly hangs?: boolean
 }
 
 /** A task manager in directories of its own, with a place for its shims to send events to. */
@@ -39,6 +49,10 @@ export interface Bench extends AsyncDisposable {
   readonly manager: ShimTaskManager
   readonly events: readonly Envelope[]
   readonly logs: readonly string[]
+  /** `[timeouts]` of the daemon, in ms; what is not in there has its default. */
+  readonly timeouts: Map<string, number>
+  /** Has the OCI runtime hang in a command from now on, such as `create`; in none without. */
+  hang(command?: string): void
   /** Lets go of the shims and finds them again, as a restarted daemon does. */
   reopen(meanwhile?: () => void): Promise<void>
   create(
@@ -60,6 +74,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const dir = scope.use(await mkdtempDisposable(join(tmpdir(), 'wharf-rt-'))).path
   const namespace = `rt${process.pid}-${count++}`
   const logs: string[] = []
+  const timeouts = new Map<string, number>()
   const stop = new AbortController()
   scope.defer(() => stop.abort())
   const ctx = { signal: stop.signal, log: recordingLogger(logs), namespace }
@@ -76,12 +91,14 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const open = (): ShimTaskManager =>
     new ShimTaskManager(
       { ...ctx, signal: new AbortController().signal },
-      settings(dir, options),
+      settings(dir, options, timeouts),
       exchange,
     )
   let manager = open()
   scope.defer(async () => await endEverything(manager, ctx, dir))
 
+  const binaryName = options.hangs ? hangingRuntime(dir) : ''
+  const runtimeOptions = create(OptionsSchema, { root: join(dir, 'runc'), binaryName })
   const owned = scope.move()
   return {
     ctx,
@@ -89,6 +106,8 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     namespace,
     events,
     logs,
+    timeouts,
+    hang: (command = '') => writeFileSync(join(dir, 'hang'), command),
     get manager() {
       return manager
     },
@@ -104,7 +123,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
         spec,
         rootfs: [{ type: 'bind', source: join(dir, 'image'), options: ['rbind', 'rw'] }],
         runtime: options.runtime,
-        runtimeOptions: pack(OptionsSchema, create(OptionsSchema, { root: join(dir, 'runc') })),
+        runtimeOptions: pack(OptionsSchema, runtimeOptions),
         checkpoint: '',
         sandbox: '',
         ...more,
@@ -145,7 +164,24 @@ export const processOf = (args: readonly string[], terminal = false): Any => ({
 export const run: (file: string, args: readonly string[]) => Promise<{ stdout: string }> =
   promisify(execFile)
 
-function settings(dir: string, { builtinShim }: BenchOptions) {
+/** runc, but for the command that the file `hang` names. */
+function hangingRuntime(dir: string): string {
+  const path = join(dir, 'hanging-runc')
+  const script = `#!/bin/sh
+hang=$(cat ${dir}/hang 2>/dev/null)
+for word in "$@"; do [ "$word" = "$hang" ] && sleep 1000; done
+exec runc "$@"
+`
+  writeFileSync(path, script, { mode: 0o755 })
+  return path
+}
+
+function settings(
+  dir: string,
+  { builtinShim }: BenchOptions,
+  timeouts: ReadonlyMap<string, number>,
+) {
+  const timeout = (name: string): number => timeouts.get(name) ?? defaultSettings.timeout(name)
   return {
     root: join(dir, 'root'),
     state: join(dir, 'state'),
@@ -153,7 +189,7 @@ function settings(dir: string, { builtinShim }: BenchOptions) {
     ttrpcAddress: join(dir, 'wharf.sock.ttrpc'),
     socketDir: join(dir, 's'),
     runcRoot: join(dir, 'runc'),
-    live: defaultSettings,
+    live: { timeout },
     builtinShim,
     hostPerNamespace: true,
     hostBinary: programPath('containerd-shim-wharf-v1.mjs'),

@@ -15,7 +15,6 @@ import type { RuntimeSettings } from './settings.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { ShimTask } from './task.ts'
-import { partOf } from './wire.ts'
 
 /** How long the program of a shim may take to start one. */
 const startMs = 60_000
@@ -44,11 +43,10 @@ export async function createTask(
   const shim = await span(ctx, 'shim start', async (own) => {
     return await startShim(own, bundle, options, creation)
   })
-  const creating = span(
-    ctx,
-    'shim create',
-    async (own) => await callCreate(own, shim, options, creation),
-  )
+  const lasting = { ...ctx, signal: creation.daemon.signal }
+  const creating = span(lasting, 'shim create', async (own) => {
+    return await callCreate(own, shim, options, creation)
+  })
   try {
     return new ShimTask(shim, await raceAbort(creating, ctx.signal))
   } catch (err) {
@@ -138,7 +136,9 @@ async function callCreate(
     checkpoint,
     ...(taskOptions ? { options: taskOptions } : {}),
   }
-  const { pid } = await shim.firstCall(ctx, (calls) => calls.create(request, partOf(ctx)))
+  const { pid } = await shim.firstCall(ctx, async () => {
+    return await shim.ask(ctx, 'create', (calls, asked) => calls.create(request, asked))
+  })
   return pid
 }
 

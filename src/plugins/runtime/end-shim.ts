@@ -56,13 +56,15 @@ export async function abandonShim(
   creating: Promise<unknown>,
 ): Promise<void> {
   const { id } = shim.bundle
+  let isOver = false
   try {
     await raceAbort(Promise.allSettled([creating]), AbortSignal.timeout(createMs))
+    isOver = true
     await shim.calls.delete({ id }, { timeoutMs: shim.program.timeout('shim.cleanup') })
     await endShim(ctx, shim)
   } catch (err) {
     // There is nothing to delete when the shim could not create it, as it should be.
-    if (hasCode(err, 'not_found')) await endShim(ctx, shim)
+    if (isOver && hasCode(err, 'not_found')) await endShim(ctx, shim)
     else await endEmptyShim(ctx, shim)
   }
 }

@@ -82,6 +82,11 @@ export class Launcher implements AsyncDisposable {
     return await this.attach(ctx, bundle, program)
   }
 
+  /** Connects to the host in the place of one that is gone; it goes on with its containers. */
+  async revive(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
+    return await this.start(ctx, bundle, program, undefined)
+  }
+
   /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
   async attach(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
     const endpoint = this.#endpointOf(bundle)

@@ -10,17 +10,20 @@ import { type Bundle, createBundle } from './bundle.ts'
 import { createTask } from './create-task.ts'
 import { cleanUp, endShim, publishDeath, removeBundle } from './end-shim.ts'
 import { Launcher } from './launcher.ts'
+import { Loading } from './loading.ts'
 import { Pending } from './pending.ts'
 import { findBundles, programOf, recoverTask, removeLeftovers } from './recover.ts'
+import { initPid, reviveTask, wasCreated } from './revive.ts'
 import type { RuntimeSettings } from './settings.ts'
+import type { ShimTimeout } from './shim-program.ts'
 import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
-import type { ShimTask } from './task.ts'
-import { partOf, toTimestamp } from './wire.ts'
+import { ShimTask } from './task.ts'
+import { toTimestamp } from './wire.ts'
 
-/** How many shims are recovered, and how many dead ones are cleaned up, at a time. */
-const parallel = { recover: 16, cleanUp: 4 }
+/** How many dead shims are cleaned up at a time: each runs programs. */
+const cleanUps = 4
 
 /**
  * Runs tasks through shims, which outlive this process.
@@ -35,11 +38,11 @@ export class ShimTaskManager implements TaskManager {
   readonly #events: Publisher
   readonly #launcher: Launcher
   readonly #tasks = new TaskMap()
-  readonly #loading = new Map<string, { namespace: string; done: Promise<void> }>()
+  readonly #loading = new Loading()
   readonly #unwatch = new Map<ShimTask, () => void>()
   /** What must end before the manager does. */
   readonly #pending = new Pending()
-  readonly #cleanUps = new Slots(parallel.cleanUp)
+  readonly #cleanUps = new Slots(cleanUps)
   readonly #stop = new AbortController()
 
   /** @param launcher - Ended with the manager; others may use it as long. */
@@ -77,10 +80,8 @@ export class ShimTaskManager implements TaskManager {
 
   async list(ctx: Context): Promise<readonly Task[]> {
     const { namespace } = ctx
-    const loading = [...this.#loading.values()]
-      .filter((each) => namespace === undefined || each.namespace === namespace)
-      .map((each) => each.done)
-    await raceAbort(Promise.all(loading), ctx.signal)
+    // A task whose shim says nothing would be left out anyway: nobody knows how it is.
+    await this.#loading.all(ctx, namespace, this.#timeout('task.state'))
     return this.#tasks.list(namespace)
   }
 
@@ -96,11 +97,14 @@ export class ShimTaskManager implements TaskManager {
     let exit: Exit | undefined
     let missing: unknown
     try {
-      const reply = await shim.calls.delete({ id }, { signal: ctx.signal, ...partOf(ctx) })
+      const reply = await shim.ask(ctx, 'delete', (calls, asked) => calls.delete({ id }, asked))
       const { pid, exitStatus, exitedAt } = reply
       exit = { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
     } catch (err) {
-      if (task.death) return await raceAbort(task.death, ctx.signal)
+      if (task.succession) {
+        const next = await raceAbort(task.succession, ctx.signal)
+        return next instanceof ShimTask ? await this.#delete(ctx, next) : next
+      }
       if (!hasCode(err, 'not_found')) throw new Error('failed to delete task', { cause: err })
       missing = err
     }
@@ -116,7 +120,7 @@ export class ShimTaskManager implements TaskManager {
   /** Lets go of the shims. They, and their tasks, go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
-    await Promise.allSettled([...this.#loading.values()].map((each) => each.done))
+    await this.#loading.settled()
     await this.#pending.settled()
     const tasks = this.#tasks.list()
     for (const task of tasks) this.#forget(task)
@@ -133,14 +137,17 @@ export class ShimTaskManager implements TaskManager {
   }
 
   async #loaded(ctx: Context, namespace: string, id: string): Promise<void> {
-    const loading = this.#loading.get(keyOf({ namespace, id }))
-    if (loading) await raceAbort(loading.done, ctx.signal)
+    await this.#loading.of(ctx, { namespace, id }, 2 * this.#timeout('shim.load'))
+  }
+
+  #timeout(name: ShimTimeout): number {
+    return this.#settings.live.timeout(`io.containerd.timeout.${name}`)
   }
 
   #add(task: ShimTask): void {
     this.#tasks.add(task)
     const { closed } = task.shim
-    const onClosed = (): void => task.die(this.#pending.add(this.#bury(task)))
+    const onClosed = (): void => task.loseShim(this.#pending.add(this.#succeed(task)))
     if (closed.aborted) return onClosed()
     closed.addEventListener('abort', onClosed, { once: true })
     this.#unwatch.set(task, () => closed.removeEventListener('abort', onClosed))
@@ -151,6 +158,22 @@ export class ShimTaskManager implements TaskManager {
     this.#unwatch.get(task)?.()
     this.#unwatch.delete(task)
     return this.#tasks.remove(task)
+  }
+
+  /** The shim is lost: another one goes on with the container, or it ends. */
+  async #succeed(task: ShimTask): Promise<ShimTask | Exit> {
+    const { bundle, program } = task.shim
+    const reviving = this.#revive(bundle, program)
+    this.#loading.add(bundle, this.#settled(bundle, reviving))
+    const next = await reviving
+    if (!next) return await this.#bury(task)
+    if (this.#forget(task)) this.#add(next)
+    await task.shim[Symbol.asyncDispose]()
+    return next
+  }
+
+  async #revive(bundle: Bundle, program: Shim['program']): Promise<ShimTask | undefined> {
+    return await reviveTask(this.#ctx, bundle, program, this.#launcher)
   }
 
   /** The shim is lost: removes its container, tells how it ended, and forgets the task. */
@@ -171,20 +194,20 @@ export class ShimTaskManager implements TaskManager {
   }
 
   #recover(): void {
-    const slots = new Slots(parallel.recover)
-    const bundles = findBundles(this.#settings)
-    for (const bundle of bundles) {
-      const key = keyOf(bundle)
-      const done = slots
-        .run(() => this.#recoverOne(bundle), this.#ctx.signal)
-        .catch((err: unknown) => {
-          this.#ctx.log.error('failed to load shim', { path: bundle.path, error: describe(err) })
-        })
-        .finally(() => this.#loading.delete(key))
-      this.#loading.set(key, { namespace: bundle.namespace, done })
+    // All at once: what does not answer must not keep the others waiting.
+    for (const bundle of findBundles(this.#settings)) {
+      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle)))
     }
-    const loaded = Promise.all([...this.#loading.values()].map((each) => each.done))
-    void this.#pending.add(this.#tidy(loaded))
+    void this.#pending.add(this.#tidy(this.#loading.settled()))
+  }
+
+  async #settled({ path }: Bundle, finding: Promise<unknown>): Promise<void> {
+    try {
+      await finding
+    } catch (err) {
+      if (this.#ctx.signal.aborted) return
+      this.#ctx.log.error('failed to load shim', { path, error: describe(err) })
+    }
   }
 
   async #recoverOne(bundle: Bundle): Promise<void> {
@@ -194,8 +217,18 @@ export class ShimTaskManager implements TaskManager {
     } catch (err) {
       if (this.#ctx.signal.aborted) return
       this.#ctx.log.warn('shim is gone', { id: bundle.id, error: describe(err) })
-      await this.#cleanUp(programOf(bundle, this.#launcher), bundle, 0)
+      const program = programOf(bundle, this.#launcher)
+      const next = await this.#revive(bundle, program)
+      if (next) this.#add(next)
+      else await this.#buryUnknown(bundle, program)
     }
+  }
+
+  /** A shim that died while no daemon was there: nobody has heard of the end of its task. */
+  async #buryUnknown(bundle: Bundle, program: Shim['program']): Promise<void> {
+    const isKnown = wasCreated(bundle, program)
+    const exit = await this.#cleanUp(program, bundle, initPid(bundle))
+    if (isKnown) publishDeath(this.#ctx, this.#events, bundle, exit)
   }
 
   async #tidy(loaded: Promise<unknown>): Promise<void> {
@@ -203,5 +236,3 @@ export class ShimTaskManager implements TaskManager {
     if (!this.#ctx.signal.aborted) await removeLeftovers(this.#ctx, this.#settings)
   }
 }
-
-const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`

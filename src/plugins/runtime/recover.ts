@@ -10,6 +10,7 @@ import { isErrno } from '#sys/errno.ts'
 import { type Bundle, type BundleRoots, bundleOf, hide } from './bundle.ts'
 import { endEmptyShim } from './end-shim.ts'
 import type { Launcher } from './launcher.ts'
+import { initPid } from './revive.ts'
 import { defaultRuntime } from './runtime-binary.ts'
 import type { ShimProgram } from './shim-program.ts'
 import type { Shim } from './shim.ts'
@@ -62,7 +63,7 @@ export async function recoverTask(
   } catch (err) {
     if (hasCode(err, 'deadline_exceeded') && !ctx.signal.aborted && !shim.closed.aborted) {
       ctx.log.warn('shim does not answer', { id: bundle.id, error: describe(err) })
-      return new ShimTask(shim, pidFromFile(bundle))
+      return new ShimTask(shim, initPid(bundle))
     }
     await shim[Symbol.asyncDispose]()
     throw err
@@ -101,15 +102,6 @@ async function pidOf(ctx: Context, shim: Shim): Promise<number | undefined> {
       if (tries === createTries) return undefined
       await sleep(createPauseMs, undefined, options)
     }
-  }
-}
-
-function pidFromFile(bundle: Bundle): number {
-  try {
-    return Number(readFileSync(join(bundle.path, 'init.pid'), 'utf8')) || 0
-  } catch {
-    // Not every shim writes it.
-    return 0
   }
 }
 

@@ -26,6 +26,9 @@ const infoMs = 10_000
 /** What may be waited for, as in `[timeouts]`. */
 export type ShimTimeout = 'shim.cleanup' | 'shim.load' | 'shim.shutdown' | 'task.state'
 
+/** What a shim is asked for that may take long, as in `[timeouts]`. */
+export type ShimStage = 'create' | 'start' | 'exec' | 'kill' | 'delete'
+
 /** The program of a shim, to be called for bundles. */
 export class ShimProgram {
   readonly path: string
@@ -46,6 +49,11 @@ export class ShimProgram {
   /** How long to wait in ms, as the configuration of the daemon has it now. */
   timeout(name: ShimTimeout): number {
     return this.#settings.live.timeout(`io.containerd.timeout.${name}`)
+  }
+
+  /** How long a shim may take for a stage, in ms. */
+  stageMs(stage: ShimStage): number {
+    return this.#settings.live.timeout(`io.wharf.timeout.task.${stage}`)
   }
 
   /** Starts a shim, or finds the one that serves this bundle's group already. */

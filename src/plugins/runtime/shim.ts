@@ -1,13 +1,14 @@
 import type { Context } from '#core/context.ts'
 import { Sandbox } from '#gen/shim/sandbox_pb.ts'
-import { hasCode } from '#lib/errors/errors.ts'
-import type { ServiceClient } from '#lib/rpc/rpc.ts'
+import { deadlineExceeded, hasCode } from '#lib/errors/errors.ts'
+import type { CallOptions, ServiceClient } from '#lib/rpc/rpc.ts'
 
 import type { Endpoint } from './bootstrap.ts'
 import type { Bundle } from './bundle.ts'
 import type { Lease } from './connections.ts'
-import type { ShimProgram } from './shim-program.ts'
+import type { ShimProgram, ShimStage } from './shim-program.ts'
 import { type TaskCalls, taskCalls } from './task-api.ts'
+import { partOf } from './wire.ts'
 
 /** What a task holds of its shim. */
 export interface ShimParts {
@@ -72,6 +73,27 @@ export class Shim implements AsyncDisposable {
       this.#version = 2
       this.#calls = taskCalls(this.#lease.connection, this.#version)
       return await call(this.#calls)
+    }
+  }
+
+  /**
+   * Asks the shim for something that may take long, in the time that its stage has.
+   * @throws `deadline_exceeded` naming the stage and the shim, when that says nothing.
+   */
+  async ask<T>(
+    ctx: Context,
+    stage: ShimStage,
+    call: (calls: TaskCalls, options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    const timeoutMs = this.program.stageMs(stage)
+    const began = performance.now()
+    try {
+      return await call(this.#calls, { signal: ctx.signal, timeoutMs, ...partOf(ctx) })
+    } catch (err) {
+      const late = hasCode(err, 'deadline_exceeded') && performance.now() - began >= timeoutMs
+      if (!late || ctx.signal.aborted) throw err
+      const what = `task ${this.bundle.id}: ${stage}: the shim at ${this.endpoint.address}`
+      throw deadlineExceeded(`${what} has said nothing for ${timeoutMs / 1000} s`, { cause: err })
     }
   }
 

@@ -18,8 +18,8 @@ export class ShimTask implements Task {
   readonly namespace: string
   readonly shim: Shim
   #pid: number
-  /** How the task ended, once its shim is lost. */
-  #death: Promise<Exit> | undefined
+  /** What has become of the task, once its shim is lost. */
+  #succession: Promise<ShimTask | Exit> | undefined
   readonly #waits = new Map<string, Promise<Exit>>()
 
   constructor(shim: Shim, pid: number) {
@@ -34,14 +34,14 @@ export class ShimTask implements Task {
     return this.#pid
   }
 
-  /** How the task ended, if its shim is lost. */
-  get death(): Promise<Exit> | undefined {
-    return this.#death
+  /** If the shim is lost: the same task with another one, or how it ended. */
+  get succession(): Promise<ShimTask | Exit> | undefined {
+    return this.#succession
   }
 
-  /** Says that the shim is lost; those who wait for the task get `exit`. */
-  die(exit: Promise<Exit>): void {
-    this.#death = exit
+  /** Says that the shim is lost; those who wait for a process go on waiting in the successor. */
+  loseShim(succession: Promise<ShimTask | Exit>): void {
+    this.#succession = succession
   }
 
   async state(ctx: Context, execId = ''): Promise<ProcessState> {
@@ -72,9 +72,9 @@ export class ShimTask implements Task {
   }
 
   async start(ctx: Context, execId = ''): Promise<number> {
-    const { pid } = await this.#calls.start(this.#ids(execId), {
-      signal: ctx.signal,
-      ...partOf(ctx),
+    const stage = execId === '' ? 'start' : 'exec'
+    const { pid } = await this.shim.ask(ctx, stage, (calls, asked) => {
+      return calls.start(this.#ids(execId), asked)
     })
     if (execId === '') this.#pid = pid
     return pid
@@ -84,7 +84,8 @@ export class ShimTask implements Task {
     ctx: Context,
     { signal, all = false, execId = '' }: { signal: number; all?: boolean; execId?: string },
   ): Promise<void> {
-    await this.#calls.kill({ ...this.#ids(execId), signal, all }, quick(ctx))
+    const request = { ...this.#ids(execId), signal, all }
+    await this.shim.ask(ctx, 'kill', (calls, asked) => calls.kill(request, asked))
   }
 
   async exec(ctx: Context, execId: string, options: Stdio & { spec: Any }): Promise<void> {
@@ -95,9 +96,8 @@ export class ShimTask implements Task {
   }
 
   async deleteExec(ctx: Context, execId: string): Promise<Exit> {
-    const reply = await this.#calls.delete(this.#ids(execId), {
-      signal: ctx.signal,
-      ...partOf(ctx),
+    const reply = await this.shim.ask(ctx, 'delete', (calls, asked) => {
+      return calls.delete(this.#ids(execId), asked)
     })
     const { pid, exitStatus, exitedAt } = reply
     return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
@@ -149,10 +149,11 @@ export class ShimTask implements Task {
   /** Clients that wait for one process share one call; a client that leaves does not end it. */
   async wait(ctx: Context, execId = ''): Promise<Exit> {
     ctx.signal.throwIfAborted()
-    return await raceAbort(
-      this.#waits.getOrInsertComputed(execId, () => this.#wait(execId)),
-      ctx.signal,
-    )
+    return await raceAbort(this.#exitOf(execId), ctx.signal)
+  }
+
+  #exitOf(execId: string): Promise<Exit> {
+    return this.#waits.getOrInsertComputed(execId, () => this.#wait(execId))
   }
 
   async #wait(execId: string): Promise<Exit> {
@@ -161,8 +162,9 @@ export class ShimTask implements Task {
       const pid = execId === '' ? this.pid : 0
       return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
     } catch (err) {
-      if (!this.#death) throw err
-      return await this.#death
+      if (!this.#succession) throw err
+      const next = await this.#succession
+      return next instanceof ShimTask ? await next.#exitOf(execId) : next
     } finally {
       this.#waits.delete(execId)
     }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 
 import type { RuntimeOptions } from '#shim/bundle.ts'
+import { patienceUntil } from '#shim/patience.ts'
 
 import { CommandError, type CommandOptions, type StdioFds, run } from './command.ts'
 import { SealedPrograms } from './sealed-program.ts'
@@ -24,8 +25,7 @@ export interface CreateOptions {
   readonly noPivotRoot: boolean
   readonly noNewKeyring: boolean
   readonly stdio?: StdioFds | undefined
-  /** Kills the runtime; without it a command has ten minutes. */
-  readonly signal?: AbortSignal | undefined
+  readonly signal: AbortSignal
 }
 
 export interface ExecOptions {
@@ -34,6 +34,7 @@ export interface ExecOptions {
   readonly pidFile: string
   readonly consoleSocket?: string | undefined
   readonly stdio?: StdioFds | undefined
+  readonly signal: AbortSignal
 }
 
 /** What criu is told, both ways. Source: go-runc `CheckpointOpts`. */
@@ -52,10 +53,7 @@ export interface CriuOptions {
   readonly exit?: boolean
 }
 
-export type RestoreOptions = CriuOptions & Omit<CreateOptions, 'noNewKeyring'>
-
-/** How long a command may take, ms: hooks of the container run in it. */
-const commandMs = 600_000
+export type RestoreOptions = CriuOptions & Omit<CreateOptions, 'noNewKeyring' | 'signal'>
 
 /** Of this process. */
 const programs = new SealedPrograms()
@@ -64,8 +62,9 @@ let executesSealed = true
 /**
  * An OCI runtime with runc's command line: runc, crun, youki.
  *
- * Every command runs as a process of its own, and throws a `CommandError` when that fails. It had
- * better not be killed in the middle: it would leave processes that nobody knows.
+ * Every command runs as a process of its own, and throws a `CommandError` when that fails. When
+ * `signal` aborts it is killed, and a `CommandTimeout` thrown; it had better not be killed in the
+ * middle: it may leave processes that nobody knows, see `removeByHand`.
  */
 export class Runc {
   readonly #options: RuncOptions
@@ -77,6 +76,11 @@ export class Runc {
   /** The file with the runtime's log, one JSON object per line. */
   get log(): string {
     return this.#options.log
+  }
+
+  /** Where the runtime keeps the state of a container. */
+  stateOf(id: string): string {
+    return join(this.#options.root, id)
   }
 
   async create(id: string, options: CreateOptions): Promise<void> {
@@ -92,8 +96,8 @@ export class Runc {
     return this.#options.binary
   }
 
-  async start(id: string): Promise<void> {
-    await this.#run(['start', id])
+  async start(id: string, signal: AbortSignal): Promise<void> {
+    await this.#run(['start', id], { signal })
   }
 
   async checkpoint(id: string, options: CriuOptions): Promise<void> {
@@ -116,12 +120,20 @@ export class Runc {
     await this.#runSealed(['exec', ...args, id], options)
   }
 
-  async kill(id: string, signal: number, options: { readonly all: boolean }): Promise<void> {
-    await this.#run(['kill', ...(options.all ? ['--all'] : []), id, String(signal)])
+  /** Sends the signal `number`. */
+  async kill(
+    id: string,
+    number: number,
+    { all, signal }: { readonly all: boolean; readonly signal: AbortSignal },
+  ): Promise<void> {
+    await this.#run(['kill', ...(all ? ['--all'] : []), id, String(number)], { signal })
   }
 
-  async delete(id: string, options: { readonly force: boolean }): Promise<void> {
-    await this.#run(['delete', ...(options.force ? ['--force'] : []), id])
+  async delete(
+    id: string,
+    { force, signal }: { readonly force: boolean; readonly signal: AbortSignal },
+  ): Promise<void> {
+    await this.#run(['delete', ...(force ? ['--force'] : []), id], { signal })
   }
 
   async pause(id: string): Promise<void> {
@@ -160,8 +172,8 @@ export class Runc {
     const { binary, root, log, systemdCgroup } = this.#options
     const args = ['--root', root, '--log', log, '--log-format', 'json']
     if (systemdCgroup) args.push('--systemd-cgroup')
-    const signal = AbortSignal.timeout(commandMs)
-    return await run(binary, [...args, ...command], { signal, ...options })
+    const { signal = patienceUntil(undefined) } = options
+    return await run(binary, [...args, ...command], { ...options, signal })
   }
 }
 
@@ -179,7 +191,7 @@ function criuArgs(options: CriuOptions): string[] {
 
 /** Whether nothing has run at all. */
 const isSpawnError = (err: unknown): boolean =>
-  err instanceof CommandError && err.cause instanceof Error && err.cause.name !== 'AbortError'
+  err instanceof CommandError && err.cause instanceof Error
 
 /** The OCI runtime for the container in `bundle`. */
 export const openRunc = (bundle: string, namespace: string, options: RuntimeOptions): Runc =>

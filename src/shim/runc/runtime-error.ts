@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs'
 
-import { describe, notFound } from '#lib/errors/errors.ts'
+import { deadlineExceeded, describe, notFound } from '#lib/errors/errors.ts'
 
-import { CommandError } from './command.ts'
+import { CommandError, CommandTimeout } from './command.ts'
 
 /**
  * The error for a runtime command that failed: `what`, and why in the runtime's own words, from its
  * log. Source: upstream `process/init.go` (`runtimeError`).
  */
 export function runtimeError(what: string, log: string, err: unknown): Error {
+  if (err instanceof CommandTimeout)
+    return deadlineExceeded(`${what}: ${err.message}`, { cause: err })
   try {
     const last = lastMessage(readFileSync(log, 'utf8'))
     if (last) return new Error(`${what}: ${last}`)
@@ -39,6 +41,8 @@ function lastMessage(log: string): string {
  * @returns a `not_found` error when there is nothing to kill any more.
  */
 export function killError(err: unknown): Error {
+  if (err instanceof CommandTimeout)
+    return deadlineExceeded(`OCI runtime kill failed: ${err.message}`, { cause: err })
   const text = (err instanceof CommandError ? err.output : describe(err)).toLowerCase()
   const finished = ['process already finished', 'container not running', 'no such process', 'esrch']
   if (finished.some((each) => text.includes(each))) {

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+
+import type { Context } from '#core/context.ts'
+import type { Task } from '#core/runtime/runtime.ts'
+import { describe, hasCode } from '#lib/errors/errors.ts'
+import { mountInfo } from '#sys/mount-info.ts'
+import { mkfifo } from '#sys/node.ts'
+import { root } from '#testing/root.ts'
+
+import { type Bench, openBench, processesWith, processOf, until } from './runtime-bench.ts'
+
+const options = { builtinShim: true, runtime: 'io.containerd.runc.v2', hangs: true }
+const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
+/** Long enough to hang visibly, ms. */
+const shortMs = 1_500
+
+const check = (title: string, body: (bench: Bench) => Promise<void>): void => {
+  void test(title, { timeout: 120_000 }, async (t) => {
+    if (!root(t)) return
+    await using bench = await openBench(options)
+    try {
+      await body(bench)
+    } catch (err) {
+      t.diagnostic(bench.logs.join('\n'))
+      throw err
+    } finally {
+      bench.hang()
+    }
+  })
+}
+
+/** Runs `body` while the OCI runtime hangs in `command`, and the stage of the daemon is short. */
+async function whileHanging<T>(
+  bench: Bench,
+  [command, stage]: readonly [string, string],
+  body: () => Promise<T>,
+): Promise<T> {
+  const name = `io.wharf.timeout.task.${stage}`
+  bench.hang(command)
+  bench.timeouts.set(name, shortMs)
+  try {
+    return await body()
+  } finally {
+    bench.hang()
+    bench.timeouts.delete(name)
+  }
+}
+
+async function fails(work: Promise<unknown>, says: RegExp): Promise<void> {
+  await assert.rejects(work, (err) => {
+    assert.match(describe(err), says)
+    assert.ok(hasCode(err, 'deadline_exceeded'), describe(err))
+    return true
+  })
+}
+
+async function started(bench: Bench, id: string): Promise<Task> {
+  const task = await bench.create(id, ['sleep', '1000'])
+  await task.start(bench.ctx)
+  return task
+}
+
+/** Kills, waits for and deletes a task; leaves nothing. */
+async function end(bench: Bench, id: string): Promise<void> {
+  const { ctx, manager } = bench
+  const task = await manager.get(ctx, id)
+  await task.kill(ctx, { signal: 9 })
+  await task.wait(ctx)
+  await manager.delete(ctx, id)
+  await assertNothingLeft(bench, id)
+}
+
+/** Bundle, work directory, mounts, state and control groups of the runtime, processes. */
+async function assertNothingLeft(bench: Bench, id: string): Promise<void> {
+  const { dir, namespace } = bench
+  const places = {
+    bundle: bench.bundle(id),
+    work: join(dir, 'root', namespace, id),
+    runc: join(dir, 'runc', namespace, id),
+  }
+  const cgroups = readdirSync('/sys/fs/cgroup').map((each) =>
+    join('/sys/fs/cgroup', each, 'wharf-test', namespace, id),
+  )
+  const left = (): string[] => [
+    ...Object.values(places).filter((path) => existsSync(path)),
+    ...cgroups.filter((path) => existsSync(path)),
+    ...mountInfo().flatMap(({ mountPoint }) =>
+      mountPoint.startsWith(`${places.bundle}/`) ? [mountPoint] : [],
+    ),
+    ...processesWith('hanging-runc', places.bundle).map((pid) => `process ${pid}`),
+  ]
+  await until(`nothing is left, like ${left().join(' ')}`, () => left().length === 0)
+}
+
+void suite('an OCI runtime that hangs', () => {
+  check('in a creation is given up, named, and leaves nothing', async (bench) => {
+    const work = whileHanging(bench, ['create', 'create'], () => bench.create('a', ['true']))
+    await fails(work, /failed to create shim task: OCI runtime create failed: .*has not ended/)
+    await assertNothingLeft(bench, 'a')
+    await started(bench, 'a')
+    await end(bench, 'a')
+  })
+
+  check('in a start is given up, and the container can be deleted', async (bench) => {
+    const { ctx, manager } = bench
+    const task = await bench.create('a', ['sleep', '1000'])
+    await fails(
+      whileHanging(bench, ['start', 'start'], () => task.start(ctx)),
+      /OCI runtime start failed: .*has not ended/,
+    )
+    await manager.delete(ctx, 'a')
+    await assertNothingLeft(bench, 'a')
+  })
+
+  check('in an exec is given up, and another exec runs', async (bench) => {
+    const { ctx } = bench
+    const task = await started(bench, 'a')
+    const exec = { spec: processOf(['true']), ...nowhere }
+    await task.exec(ctx, 'one', exec)
+    await fails(
+      whileHanging(bench, ['exec', 'exec'], () => task.start(ctx, 'one')),
+      /OCI runtime exec failed: .*has not ended/,
+    )
+    assert.equal((await task.deleteExec(ctx, 'one')).status, 255)
+    await task.exec(ctx, 'one', exec)
+    await task.start(ctx, 'one')
+    assert.equal((await task.wait(ctx, 'one')).status, 0)
+    await end(bench, 'a')
+  })
+
+  check('in a kill keeps nobody alive', async (bench) => {
+    const { ctx, manager } = bench
+    const task = await started(bench, 'a')
+    await whileHanging(bench, ['kill', 'kill'], () => task.kill(ctx, { signal: 9 }))
+    assert.equal((await task.wait(ctx)).status, 137)
+    await manager.delete(ctx, 'a')
+    await assertNothingLeft(bench, 'a')
+  })
+
+  check('in a delete is done without, also for one that never started', async (bench) => {
+    const { ctx, manager } = bench
+    await bench.create('new', ['true'])
+    const task = await started(bench, 'old')
+    await task.kill(ctx, { signal: 9 })
+    await task.wait(ctx)
+    for (const id of ['old', 'new']) {
+      await whileHanging(bench, ['delete', 'delete'], () => manager.delete(ctx, id))
+      await assertNothingLeft(bench, id)
+    }
+  })
+
+  check('while the shim is lost, too, leaves nothing', async (bench) => {
+    const { ctx } = bench
+    const task = await started(bench, 'a')
+    bench.hang('delete')
+    const shims = processesWith('containerd-shim', bench.dir)
+    await bench.reopen(() => {
+      for (const pid of [...shims, task.pid]) process.kill(pid, 'SIGKILL')
+    })
+    await assert.rejects(bench.manager.get(ctx, 'a'), (err) => hasCode(err, 'not_found'))
+    await assertNothingLeft(bench, 'a')
+    await until('its end is told', () => bench.topics('a').includes('/tasks/delete'))
+    assert.deepEqual(bench.topics('a').slice(-2), ['/tasks/exit', '/tasks/delete'])
+  })
+
+  check('is not waited for by a client that leaves', async (bench) => {
+    const leave = new AbortController()
+    const own: Context = { ...bench.ctx, signal: leave.signal }
+    bench.hang('create')
+    const creating = bench.create('a', ['true'], {}, own)
+    await until('the runtime hangs', () => processesWith('hanging-runc', bench.dir).length > 0)
+    leave.abort(new Error('left'))
+    await assert.rejects(creating, /failed to create shim task/)
+    await assertNothingLeft(bench, 'a')
+    bench.hang()
+    await started(bench, 'a')
+    await end(bench, 'a')
+  })
+})
+
+void suite('a shim that is stopped', () => {
+  check('is named by what waited for it, and can be asked again', async (bench) => {
+    const { ctx } = bench
+    const task = await started(bench, 'a')
+    const [host = 0] = processesWith('containerd-shim', bench.dir)
+    process.kill(host, 'SIGSTOP')
+    try {
+      const work = whileHanging(bench, ['', 'kill'], () => task.kill(ctx, { signal: 15 }))
+      await fails(work, /task a: kill: the shim at unix:.* has said nothing for 1.5 s/)
+    } finally {
+      process.kill(host, 'SIGCONT')
+    }
+    await end(bench, 'a')
+  })
+})
+
+void suite('streams that nobody reads', () => {
+  check('hold up neither a creation nor a delete', async (bench) => {
+    const { ctx, manager } = bench
+    const stdout = join(bench.dir, 'out')
+    mkfifo(stdout, 0o600)
+    const args = ['sh', '-c', 'while true; do echo much to say; done']
+    const task = await bench.create('a', args, { stdout, stderr: stdout })
+    await task.start(ctx)
+    await until('the FIFO is full', () => isWaiting(task.pid))
+    await end(bench, 'a')
+    assert.equal((await manager.list(ctx)).length, 0)
+  })
+})
+
+/** Whether a process sleeps in a write. */
+function isWaiting(pid: number): boolean {
+  const [call] = readFileSync(`/proc/${pid}/syscall`, 'utf8').split(' ')
+  return call === '1'
+}
