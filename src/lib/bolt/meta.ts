@@ -93,8 +93,17 @@ export function encodeMeta(meta: Meta): Buffer {
   return page
 }
 
+/**
+ * FNV-1a of 64 bits. The prime is 2^40 + 0x1b3, and the halves of the hash are numbers: every commit
+ * has a checksum, which as a bigint takes longer than writing its pages.
+ */
 function fnv1a(bytes: Uint8Array): bigint {
-  let hash = 0xcbf29ce484222325n
-  for (const byte of bytes) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n)
-  return hash
+  let [high, low] = [0xcbf29ce4, 0x84222325]
+  for (const byte of bytes) {
+    const mixed = (low ^ byte) >>> 0
+    const product = mixed * 0x1b3
+    high = (high * 0x1b3 + Math.floor(product / 2 ** 32) + ((mixed << 8) >>> 0)) >>> 0
+    low = product >>> 0
+  }
+  return (BigInt(high) << 32n) | BigInt(low)
 }

@@ -61,6 +61,8 @@ export class Store {
   #size: number
   /** The page of the older meta, as it was before a commit that failed wrote over it. */
   #older: Buffer
+  /** The page of `#meta`. */
+  #newer: Buffer
   #olderIsDamaged = false
 
   constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
@@ -72,6 +74,7 @@ export class Store {
     this.#size = options.keepRoom ? meta.highWater * meta.pageSize : file.size()
     this.#older = Buffer.alloc(meta.pageSize)
     file.read(this.#older, this.#olderSlot)
+    this.#newer = encodeMeta(meta)
     this.pager = new Pager(file, meta.pageSize, options.cacheBytes)
   }
 
@@ -166,7 +169,10 @@ export class Store {
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
       await this.#makeRoom(highWater, { written: pages, freed: tx.freed })
       await this.#writePages(pages, alone)
-      await this.#writeMeta(meta, alone)
+      const metaPage = encodeMeta(meta)
+      await this.#writeMeta(metaPage, alone)
+      this.#older = this.#newer
+      this.#newer = metaPage
       this.#publish(meta, pages, tx.freed)
     } catch (err) {
       for (const { start, span } of taken) freelist?.give(start, span)
@@ -222,9 +228,9 @@ export class Store {
     await this.#sync(alone)
   }
 
-  async #writeMeta(meta: Meta, alone: boolean): Promise<void> {
+  async #writeMeta(page: Buffer, alone: boolean): Promise<void> {
     this.#olderIsDamaged = true
-    await this.#file.write(encodeMeta(meta), this.#olderSlot)
+    await this.#file.write(page, this.#olderSlot)
     await this.#sync(alone)
     this.#olderIsDamaged = false
   }
@@ -241,7 +247,6 @@ export class Store {
   }
 
   #publish(meta: Meta, pages: readonly Page[], freed: readonly Span[]): void {
-    this.#older = encodeMeta(this.#meta)
     this.#meta = meta
     for (const { start, span } of freed) {
       if (this.#pins === 0) {
