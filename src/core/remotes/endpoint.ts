@@ -108,7 +108,7 @@ export class Endpoint {
         return { url }
       }
       if (isLast || !call.isLastHost || !isTransient(err) || ctx.signal.aborted) {
-        throw this.#failure(err, call, ctx.signal)
+        throw this.#failure(err, call, url, ctx.signal)
       }
       ctx.log.debug('registry connection broke', { host: url.host, reason: nameOf(err) })
       await pause(waitBefore(attempt, {}, this.#options.retry) ?? 0, ctx.signal)
@@ -126,12 +126,13 @@ export class Endpoint {
     try {
       return await this.#options.authorizer.challenged(ctx, url, values, sent)
     } catch (err) {
-      throw this.#failure(err, call, ctx.signal)
+      throw this.#failure(err, call, url, ctx.signal)
     }
   }
 
-  #failure(err: unknown, { stage }: Call, signal: AbortSignal): Error {
-    return connectionFailure(err, stage, this.profile.host, signal)
+  #failure(err: unknown, { stage }: Call, url: URL, signal: AbortSignal): Error {
+    const who = `${this.profile.host}${this.#options.transport.via(url)}`
+    return connectionFailure(err, stage, who, signal)
   }
 
   /** Where this host is; credentials go nowhere else. */

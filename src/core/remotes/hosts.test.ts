@@ -7,6 +7,7 @@ import { suite, test } from 'node:test'
 import { newContext, recordingLogger } from '#testing/context.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
+import { RegistryClient } from './client.ts'
 import { hostsOf } from './hosts.ts'
 import { parseHostsFile } from './hosts-toml.ts'
 import { allCapabilities } from './profile.ts'
@@ -179,5 +180,20 @@ suite('hosts of a registry', () => {
     await rejectsWith('invalid_argument', loading, /unable to load CA certificate ".*bad\.pem"/)
     await writeFile(file, 'x'.repeat(2_000_000))
     await rejectsWith('resource_exhausted', hostsOf(ctx, 'reg.example', options), /larger than/)
+  })
+
+  test('are plain data, that a client elsewhere can be made from', async (t) => {
+    const ctx = newContext(t)
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'hosts-'))
+    await mkdir(join(dir.path, 'reg.example'))
+    await writeFile(join(dir.path, 'reg.example', 'hosts.toml'), '[host."https://mirror.example"]')
+    await using here = new RegistryClient({ hostsDirs: [dir.path] })
+    const profiles = structuredClone(await here.profiles(ctx, 'reg.example/a/b:1'))
+    await using there = new RegistryClient({ profiles })
+    assert.deepEqual(await there.profiles(ctx, 'reg.example/a/b:1'), profiles)
+    assert.deepEqual(
+      profiles['reg.example']?.map(({ host }) => host),
+      ['mirror.example', 'reg.example'],
+    )
   })
 })

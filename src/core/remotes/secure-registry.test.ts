@@ -215,5 +215,11 @@ suite('registries with certificates and passwords', () => {
     assert.equal(seen[0], 'HEAD http://registry.invalid/v2/secure/none/manifests/1')
     await rejectsWith('unavailable', resolve(ctx, '127.0.0.1:1', { env }), /ECONNREFUSED/)
     assert.ok(seen.every((line) => line.includes('registry.invalid')))
+    // A tunnel that is refused, and a proxy that is not there, are told from the registry's own trouble.
+    const tunnel = { https_proxy: `127.0.0.1:${port}` }
+    const refused = resolve(ctx, 'registry.invalid', { env: tunnel })
+    await rejectsWith('unavailable', refused, /through the proxy 127\.0\.0\.1:\d+/)
+    const gone = resolve(ctx, 'registry.invalid', { env: { https_proxy: '127.0.0.1:1' } })
+    await rejectsWith('unavailable', gone, /through the proxy 127\.0\.0\.1:1 refuses connections/)
   })
 })

@@ -66,6 +66,12 @@ export class Transport implements AsyncDisposable {
     }
   }
 
+  /** How `url` is reached, for messages: ` through the proxy p.example:3128`, or nothing. */
+  via(url: URL): string {
+    const proxy = URL.parse(proxyFor(url, this.#options.env) ?? '')
+    return proxy === null ? '' : ` through the proxy ${proxy.host}`
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#agents.values()].map(async (agent) => await agent.destroy()))
     this.#agents.clear()
