@@ -134,6 +134,13 @@ export function nameOf(err: unknown): string {
 /** Whether the peer answered TLS with something else. */
 export const speaksNoTls = (err: unknown): boolean => meanings[nameOf(err)] === notTls
 
+/** Whether nobody was there to talk to. */
+export const wasNotReached = (err: unknown): boolean =>
+  ['ECONNREFUSED', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH'].includes(nameOf(err))
+
+/** Whether the peer ended the connection, as it does with one that was idle for long. */
+export const wasCutOff = (err: unknown): boolean => meanings[nameOf(err)] === broke
+
 /** Whether the same request may well succeed when it is sent once more. */
 export function isTransient(err: unknown): boolean {
   const meaning = meanings[nameOf(err)]

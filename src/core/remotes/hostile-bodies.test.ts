@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 
+import { writeBlob } from '#core/content/write-blob.ts'
+import { LocalStore } from '#plugins/content/local/local-store.ts'
 import { newContext } from '#testing/context.ts'
 import {
   Hostile,
@@ -121,5 +126,46 @@ suite('bodies of a registry that means ill', { timeout: 120_000 }, () => {
     const reading = readAll(await fetcher.fetch(ctx, layer))
     stop.abort(new Error('enough'))
     await assert.rejects(reading, /enough|aborted/)
+  })
+
+  test('what is not what was asked for is not stored', async (t) => {
+    const ctx = newContext(t)
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'stored-'))
+    await using store = LocalStore.open(ctx, dir.path)
+    const other = Buffer.alloc(layer.size)
+    await using hostile = await Hostile.open((_request, response) => response.end(other))
+    await using client = openClient()
+    const fetcher = await client.fetcher(ctx, `${hostile.host}/a/b:1`)
+    await using body = await fetcher.fetch(ctx, layer)
+    const writing = writeBlob(ctx, store, body, { ref: 'x', ...layer })
+    await rejectsWith('failed_precondition', writing, /unexpected (?:commit )?digest/)
+    await rejectsWith('not_found', store.info(ctx, layer.digest))
+  })
+
+  test('what is fetched goes on, days later, from what is stored', async (t) => {
+    const ctx = newContext(t)
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'stored-'))
+    await using store = LocalStore.open(ctx, dir.path)
+    const offsets: number[] = []
+    await using hostile = await Hostile.open((request, response) => {
+      const offset = offsetOf(request)
+      offsets.push(offset)
+      response.writeHead(offset > 0 ? 206 : 200).end(blob.subarray(offset))
+    })
+    await using client = openClient()
+    const fetcher = await client.fetcher(ctx, `${hostile.host}/a/b:1`)
+    for (const most of [150_000, blob.length]) {
+      await using writer = await store.writer(ctx, { ref: 'x', total: blob.length })
+      const { offset } = writer.status()
+      await using body = await fetcher.fetch(ctx, layer, { offset })
+      for await (const chunk of body) {
+        await writer.write(ctx, chunk)
+        if (writer.status().offset >= most) break
+      }
+      if (most === blob.length) await writer.commit(ctx, { expected: layer.digest })
+    }
+    assert.equal(offsets.length, 2)
+    assert.ok((offsets[1] ?? 0) >= 150_000)
+    assert.equal((await store.info(ctx, layer.digest)).size, blob.length)
   })
 })

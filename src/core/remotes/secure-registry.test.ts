@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -197,6 +198,21 @@ suite('registries with certificates and passwords', () => {
       resolve(ctx, 'no-such-host.invalid', {}),
       /not a name that can be looked up/,
     )
+  })
+
+  test('a plain host without a port is found where TLS was configured for it', async (t) => {
+    const ctx = newContext(t)
+    const own = [127, 66, ...randomBytes(2)].join('.')
+    const plain = createServer((_request, response) => response.writeHead(404).end())
+    await new Promise<void>((resolved) => plain.listen(80, own, resolved))
+    scope.defer(() => void plain.close())
+    const hosts = await hostsDir('reg.example', {
+      'hosts.toml': `server = "http://${own}"\nskip_verify = true\n`,
+    })
+    await rejectsWith('not_found', resolve(ctx, 'reg.example', { hostsDirs: [hosts] }))
+    const secure = await hostsDir('reg.example', { 'hosts.toml': `server = "https://${own}"\n` })
+    const asking = resolve(ctx, 'reg.example', { hostsDirs: [secure] })
+    await rejectsWith('unavailable', asking, /refuses connections/)
   })
 
   test('a proxy is used for all but this machine', async (t) => {
