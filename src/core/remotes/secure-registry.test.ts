@@ -11,8 +11,9 @@ import { mediaTypes } from '#core/images/oci.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { CertificateAuthority, type Certified } from '#testing/certificates.ts'
 import { newContext, recordingLogger } from '#testing/context.ts'
-import { DockerRegistry } from '#testing/docker-registry.ts'
+import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
 import { rejectsWith } from '#testing/rejects.ts'
+import { root } from '#testing/root.ts'
 
 import { RegistryClient, type RegistryClientOptions } from './client.ts'
 
@@ -45,7 +46,7 @@ async function resolve(ctx: Context, host: string, options: RegistryClientOption
   await client.resolve(ctx, `${host}/secure/none:1`)
 }
 
-suite('registries with certificates and passwords', () => {
+suite('registries with certificates and passwords', { skip: lacksRegistry ?? false }, () => {
   const scope = new AsyncDisposableStack()
   let dir: string
   let ca: CertificateAuthority
@@ -62,10 +63,10 @@ suite('registries with certificates and passwords', () => {
 
   /** A directory in which `host` has what `files` say. */
   async function hostsDir(host: string, files: Readonly<Record<string, string>>): Promise<string> {
-    const root = join(dir, `certs-${host.replace(':', '-')}-${Math.random()}`)
-    await mkdir(join(root, host), { recursive: true })
-    for (const [name, text] of Object.entries(files)) await writeFile(join(root, host, name), text)
-    return root
+    const certs = join(dir, `certs-${host.replace(':', '-')}-${Math.random()}`)
+    await mkdir(join(certs, host), { recursive: true })
+    for (const [name, text] of Object.entries(files)) await writeFile(join(certs, host, name), text)
+    return certs
   }
 
   test('TLS is checked against the CA of hosts.toml', async (t) => {
@@ -201,6 +202,7 @@ suite('registries with certificates and passwords', () => {
   })
 
   test('a plain host without a port is found where TLS was configured for it', async (t) => {
+    if (!root(t)) return
     const ctx = newContext(t)
     const own = [127, 66, ...randomBytes(2)].join('.')
     const plain = createServer((_request, response) => response.writeHead(404).end())

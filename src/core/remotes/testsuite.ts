@@ -47,9 +47,17 @@ export interface OpenedRemotes extends AsyncDisposable {
   readonly host: string
 }
 
-/** What every implementation of `Remotes` does, whatever its registry asks of those who come. */
-export function remotesSuite(name: string, start: () => Promise<OpenedRemotes>): void {
-  suite(name, () => {
+/**
+ * What every implementation of `Remotes` does, whatever its registry asks of those who come.
+ *
+ * @param lacks why it cannot be tried here.
+ */
+export function remotesSuite(
+  name: string,
+  lacks: string | undefined,
+  start: () => Promise<OpenedRemotes>,
+): void {
+  suite(name, { skip: lacks ?? false }, () => {
     let opened: OpenedRemotes
     before(async () => {
       opened = await start()
