@@ -20,6 +20,7 @@ export const testPrograms: readonly Program[] = [
   { name: 'ctr', package: 'containerd', why: "is containerd's own client, and its Go shim" },
   { name: 'mkfs.erofs', package: 'erofs-utils', why: 'makes the layers of the erofs snapshotter' },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
+  { name: 'openssl', package: 'openssl', why: 'makes the certificates of registries' },
   { name: 'mkfs.btrfs', package: 'btrfs-progs', why: 'makes a file system of snapshots' },
   {
     name: 'mkfs.xfs',

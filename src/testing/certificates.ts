@@ -55,9 +55,7 @@ export class CertificateAuthority {
     await writeFile(ext, names === '' ? 'basicConstraints=CA:FALSE\n' : `subjectAltName=${names}\n`)
     const days = valid ? `-startdate ${valid[0]} -enddate ${valid[1]}` : '-days 1'
     const signer = `-config ${join(this.dir, 'ca.cnf')} -cert ${this.cert} -keyfile ${this.#key}`
-    await openssl(
-      `ca -batch -notext -rand_serial ${signer} -in ${csr} -out ${cert} -extfile ${ext} ${days}`,
-    )
+    await openssl(`ca -batch -notext ${signer} -in ${csr} -out ${cert} -extfile ${ext} ${days}`)
     return { cert, key }
   }
 
@@ -73,6 +71,7 @@ default_ca = own
 database = ${dir}/index.txt
 new_certs_dir = ${dir}
 default_md = sha256
+rand_serial = yes
 policy = any
 unique_subject = no
 [any]

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
@@ -18,6 +18,11 @@ export interface DockerRegistryOptions {
 
 /** For `user`, by bcrypt, which is all that the registry takes: `s3cret-pass`. */
 const htpasswd = 'user:$2b$04$HpG7Rtin4ZvX1pX5nzNu/.Tx8Uf8YtBAuDQKJfXQGd8cIgPd2908W\n'
+
+/** Why tests that need docker-registry or openssl cannot run here; undefined when they can. */
+export const lacksRegistry: string | undefined = ['docker-registry', 'openssl']
+  .filter((program) => spawnSync(program, ['version']).error !== undefined)
+  .map((program) => `${program} is not installed`)[0]
 
 /** Debian's docker-registry on a free loopback port, with a scratch directory. */
 export class DockerRegistry implements AsyncDisposable {
@@ -50,7 +55,7 @@ export class DockerRegistry implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null) {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exited = once(this.#child, 'exit')
       this.#child.kill()
       await exited

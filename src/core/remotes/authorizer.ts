@@ -1,11 +1,12 @@
 import { type Context, forCleanup } from '#core/context.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
+import { codeOf, describe, unavailable } from '#lib/errors/errors.ts'
 
 import { type Challenge, parseChallenges } from './challenge.ts'
 import type { Redactor } from './redact.ts'
 import type { CredentialSource, Credentials } from './remotes.ts'
 import { mergeScopes } from './scope.ts'
-import { basic, fetchToken, type Token, type TokenRequest } from './token.ts'
+import { basic, checkedRealm, fetchToken, type Token, type TokenRequest } from './token.ts'
 import type { Transport } from './transport.ts'
 
 export interface AuthorizerOptions {
@@ -66,6 +67,8 @@ export class Authorizer {
       challenges.find(({ scheme }) => scheme === 'bearer') ??
       challenges.find(({ scheme }) => scheme === 'basic')
     if (challenge === undefined) return false
+    // Before anybody is asked for credentials.
+    if (challenge.scheme === 'bearer') checkedRealm({ challenge, registry: url })
     this.#challenge = challenge
     this.#forget(sent)
     if (challenge.scheme === 'bearer') return true
@@ -85,7 +88,11 @@ export class Authorizer {
 
   async #ask(ctx: Context, host: string): Promise<Credentials | undefined> {
     const { credentials: source, redactor } = this.#options
-    const credentials = await source(ctx, host)
+    const credentials = await Promise.try(source, ctx, host).catch((err: unknown) => {
+      if (codeOf(err) !== undefined || ctx.signal.aborted) throw err
+      const why = redactor.redact(describe(err))
+      throw unavailable(`cannot look up the credentials for ${host}: ${why}`, { cause: err })
+    })
     this.hasCredentials = credentials !== undefined
     if (credentials?.kind === 'password') {
       redactor.keep(credentials.secret)

@@ -17,6 +17,8 @@ import { defaultRetry, type RetryOptions } from './retry.ts'
 import { defaultTimeouts, type Timeouts, Transport } from './transport.ts'
 
 export interface RegistryClientOptions extends HostsOptions {
+  /** The hosts of some registries, as `profiles` of another client gave them: no file is read for those. */
+  readonly profiles?: Readonly<Record<string, readonly HostProfile[]>>
   /** Nobody has credentials when absent. */
   readonly credentials?: CredentialSource
   /** Sent to registries, not to where they redirect to. */
@@ -79,9 +81,24 @@ export class RegistryClient implements Remotes {
     await Promise.all(open.map(async ({ transport }) => await transport[Symbol.asyncDispose]()))
   }
 
+  /**
+   * Who serves the registry of `reference`: plain data, with the certificates in it, for a client in a
+   * worker that fetches a part of an image.
+   */
+  async profiles(ctx: Context, reference: string): Promise<Record<string, readonly HostProfile[]>> {
+    const { host } = parsePullable(reference)
+    return { [host]: await this.#profiles(ctx, host) }
+  }
+
+  async #profiles(ctx: Context, registry: string): Promise<readonly HostProfile[]> {
+    const known = this.#options.profiles ?? {}
+    const own = Object.hasOwn(known, registry) ? known[registry] : undefined
+    return own ?? (await hostsOf(ctx, registry, this.#options))
+  }
+
   async #repository(ctx: Context, text: string): Promise<Repository> {
     const reference = parsePullable(text)
-    const profiles = await hostsOf(ctx, reference.host, this.#options)
+    const profiles = await this.#profiles(ctx, reference.host)
     const endpoints = profiles.map((profile) => this.#endpoint(profile))
     return { reference, endpoints, timeouts: { ...defaultTimeouts, ...this.#options.timeouts } }
   }

@@ -134,6 +134,13 @@ export function nameOf(err: unknown): string {
 /** Whether the peer answered TLS with something else. */
 export const speaksNoTls = (err: unknown): boolean => meanings[nameOf(err)] === notTls
 
+/** Whether nobody was there to talk to. */
+export const wasNotReached = (err: unknown): boolean =>
+  ['ECONNREFUSED', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH'].includes(nameOf(err))
+
+/** Whether the peer ended the connection, as it does with one that was idle for long. */
+export const wasCutOff = (err: unknown): boolean => meanings[nameOf(err)] === broke
+
 /** Whether the same request may well succeed when it is sent once more. */
 export function isTransient(err: unknown): boolean {
   const meaning = meanings[nameOf(err)]
@@ -160,12 +167,18 @@ export function connectionFailure(
     return new CodedError(codeOf(err) ?? 'unknown', `${stage}: ${err.message}`, { cause: err })
   }
   const name = nameOf(err)
-  const meaning = meanings[name] ?? fallbackFor(name)
+  const meaning = meanings[name] ?? fallbackFor(name, describe(err))
   const message = `${stage}: host ${host} ${meaning.says} (${name || describe(err)}); ${meaning.todo}`
   return new CodedError(meaning.code, message, { cause: err })
 }
 
-const fallbackFor = (name: string): Meaning =>
-  name.startsWith('HPE_')
-    ? { ...broke, says: 'does not answer in HTTP', todo: 'check that it is a registry' }
-    : { ...broke, says: 'could not be talked to' }
+function fallbackFor(name: string, message: string): Meaning {
+  if (name.startsWith('HPE_')) {
+    return { ...broke, says: 'does not answer in HTTP', todo: 'check that it is a registry' }
+  }
+  if (/\bproxy\b/i.test(message)) {
+    const todo = 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and the user in them'
+    return { ...broke, says: `could not be reached: ${message}`, todo }
+  }
+  return { ...broke, says: 'could not be talked to' }
+}

@@ -1,7 +1,14 @@
 import type { Context } from '#core/context.ts'
 
 import type { Authorizer } from './authorizer.ts'
-import { connectionFailure, isTransient, nameOf, speaksNoTls } from './connection-failure.ts'
+import {
+  connectionFailure,
+  isTransient,
+  nameOf,
+  speaksNoTls,
+  wasCutOff,
+  wasNotReached,
+} from './connection-failure.ts'
 import { type Answer, discard, exchange, type Outgoing } from './exchange.ts'
 import type { HostProfile } from './profile.ts'
 import type { Redactor } from './redact.ts'
@@ -103,17 +110,27 @@ export class Endpoint {
       const answer = await exchange(transport, this.#outgoing(call, url, isOwn, sent), ctx.signal)
       return { url, sent, answer }
     } catch (err) {
-      if (this.profile.plainFallback && !this.#plain && speaksNoTls(err)) {
+      if (this.#mayBePlain(err)) {
         this.#plain = true
         return { url }
       }
-      if (isLast || !call.isLastHost || !isTransient(err) || ctx.signal.aborted) {
-        throw this.#failure(err, call, ctx.signal)
+      // A connection that was kept may be gone, which says nothing of the host.
+      const wasIdle = attempt === 1 && call.body === undefined && wasCutOff(err)
+      const isWorthIt = wasIdle || (call.isLastHost && isTransient(err))
+      if (isLast || !isWorthIt || ctx.signal.aborted) {
+        throw this.#failure(err, call, url, ctx.signal)
       }
       ctx.log.debug('registry connection broke', { host: url.host, reason: nameOf(err) })
       await pause(waitBefore(attempt, {}, this.#options.retry) ?? 0, ctx.signal)
       return { url }
     }
+  }
+
+  /** Source: upstream `NewHTTPFallback`: no TLS is spoken there, or nobody is at the port of https. */
+  #mayBePlain(err: unknown): boolean {
+    const { plainFallback, host } = this.profile
+    if (!plainFallback || this.#plain) return false
+    return speaksNoTls(err) || (!/:\d+$/.test(host) && wasNotReached(err))
   }
 
   async #challenged(
@@ -126,12 +143,13 @@ export class Endpoint {
     try {
       return await this.#options.authorizer.challenged(ctx, url, values, sent)
     } catch (err) {
-      throw this.#failure(err, call, ctx.signal)
+      throw this.#failure(err, call, url, ctx.signal)
     }
   }
 
-  #failure(err: unknown, { stage }: Call, signal: AbortSignal): Error {
-    return connectionFailure(err, stage, this.profile.host, signal)
+  #failure(err: unknown, { stage }: Call, url: URL, signal: AbortSignal): Error {
+    const who = `${this.profile.host}${this.#options.transport.via(url)}`
+    return connectionFailure(err, stage, who, signal)
   }
 
   /** Where this host is; credentials go nowhere else. */

@@ -145,7 +145,7 @@ class HostsReader {
   /** Source: upstream `parseHostConfig`: without a scheme it is https; `/v2` is added unless it ends so. */
   #url(text: string, where: KeyPath, override: boolean): NonNullable<HostEntry['url']> {
     const key = where.length === 0 ? ['server'] : where
-    const full = text.startsWith('http') ? text : `https://${text}`
+    const full = text.includes('://') ? text : `https://${text}`
     const url = URL.parse(full)
     const scheme = url?.protocol.slice(0, -1)
     if (url === null || url.host === '' || (scheme !== 'http' && scheme !== 'https')) {

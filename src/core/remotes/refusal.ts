@@ -29,6 +29,8 @@ export interface Said {
 
 const bodyBytes = 64 * 1024
 const shownBytes = 512
+/** Of what it says: more than is shown, so that a secret at the end of that is seen whole. */
+const readWords = 8 * 1024
 
 /** Reads what an answer says of itself. Only the registry's own words count. */
 export async function readSaid(answer: Answer, redactor: Redactor): Promise<Said> {
@@ -41,7 +43,10 @@ export async function readSaid(answer: Answer, redactor: Redactor): Promise<Said
   const errors = parseErrors(text)
   const words = errors.map(({ code, message }) => [code, message].filter(Boolean).join(': '))
   const said = errors.length > 0 ? words.join('; ') : text.includes('<html') ? '' : text
-  return { codes: errors.map(({ code }) => code), text: printable(redactor.redact(said)) }
+  return {
+    codes: errors.map(({ code }) => code),
+    text: printable(redactor.redact(said.slice(0, readWords))),
+  }
 }
 
 /** On one line, without control characters, at most as long as is readable. */

@@ -1,187 +1,57 @@
-import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
-import { after, before, suite, test } from 'node:test'
+import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
-import type { Context } from '#core/context.ts'
-import type { Descriptor } from '#core/images/images.ts'
-import { mediaTypes } from '#core/images/oci.ts'
-import { digestOf } from '#lib/digest/digest.ts'
-import { newContext } from '#testing/context.ts'
-import { DockerRegistry } from '#testing/docker-registry.ts'
-import { rejectsWith } from '#testing/rejects.ts'
+import { CertificateAuthority } from '#testing/certificates.ts'
+import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
 
 import { RegistryClient } from './client.ts'
-import type { Body, Fetcher, Pusher } from './remotes.ts'
+import { type OpenedRemotes, remotesSuite } from './testsuite.ts'
 
-/** What `bytes` are. */
-const describe = (
-  bytes: Uint8Array,
-  mediaType = 'application/vnd.oci.image.layer.v1.tar',
-): Descriptor => ({ mediaType, digest: digestOf(bytes), size: bytes.length })
+const retry = { firstWaitMs: 1 }
 
-async function readAll(body: Body): Promise<Buffer> {
-  await using open = body
-  return Buffer.concat(await Array.fromAsync(open))
-}
+remotesSuite('a registry of docker, plain', lacksRegistry, async () => {
+  const scope = new AsyncDisposableStack()
+  const registry = scope.use(await DockerRegistry.open())
+  const remotes = scope.use(new RegistryClient({ retry }))
+  return opened(scope, remotes, registry.host)
+})
 
-/** A config, a layer and a manifest, pushed under the pusher's tag. */
-async function pushImage(ctx: Context, pusher: Pusher, layer: Uint8Array): Promise<Descriptor> {
-  const config = Buffer.from('{"architecture":"amd64","os":"linux"}')
-  const manifest = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: describe(config, mediaTypes.ociConfig),
-      layers: [describe(layer)],
-    }),
-  )
-  const target = describe(manifest, mediaTypes.ociManifest)
-  await pusher.push(ctx, describe(config), () => [config])
-  await pusher.push(ctx, describe(layer), (offset) => [layer.subarray(offset)])
-  await pusher.push(ctx, target, () => [manifest])
-  return target
-}
-
-suite('a registry of docker', () => {
-  let registry: DockerRegistry
-  let client: RegistryClient
-  before(async () => {
-    registry = await DockerRegistry.open()
-    client = new RegistryClient({ retry: { firstWaitMs: 1 } })
-  })
-  after(async () => {
-    await client[Symbol.asyncDispose]()
-    await registry[Symbol.asyncDispose]()
-  })
-  const open = async (
-    ctx: Context,
-    name: string,
-  ): Promise<{ name: string; fetcher: Fetcher; pusher: Pusher }> => {
-    const full = `${registry.host}/${name}`
-    return {
-      name: full,
-      fetcher: await client.fetcher(ctx, full),
-      pusher: await client.pusher(ctx, full),
-    }
-  }
-
-  test('what is pushed is resolved and fetched', async (t) => {
-    const ctx = newContext(t)
-    const { name, fetcher, pusher } = await open(ctx, 'team/app:1')
-    const layer = randomBytes(300_000)
-    const target = await pushImage(ctx, pusher, layer)
-    const resolved = await client.resolve(ctx, name)
-    assert.deepEqual(resolved, { name, target, host: registry.host })
-    const manifest = await readAll(await fetcher.fetch(ctx, target))
-    assert.equal(digestOf(manifest), target.digest)
-    assert.deepEqual(await readAll(await fetcher.fetch(ctx, describe(layer))), layer)
-    const byDigest = await client.resolve(ctx, `${registry.host}/team/app@${target.digest}`)
-    assert.deepEqual(byDigest.target, target)
-  })
-
-  test('ranges of a blob are fetched', async (t) => {
-    const ctx = newContext(t)
-    const { fetcher, pusher } = await open(ctx, 'team/ranges:1')
-    const layer = randomBytes(100_000)
-    await pusher.push(ctx, describe(layer), () => [layer])
-    const parts = await Promise.all(
-      [0, 25_000, 50_000, 75_000].map(
-        async (offset) =>
-          await readAll(await fetcher.fetch(ctx, describe(layer), { offset, length: 25_000 })),
-      ),
+remotesSuite(
+  'a registry of docker, with certificates on both sides and a password',
+  lacksRegistry,
+  async () => {
+    const scope = new AsyncDisposableStack()
+    const dir = scope.use(await mkdtempDisposable(join(tmpdir(), 'remotes-'))).path
+    const ca = await CertificateAuthority.create(dir)
+    const tls = await ca.issue('server', { names: 'IP:127.0.0.1' })
+    const me = await ca.issue('me')
+    const registry = scope.use(
+      await DockerRegistry.open({ tls, clientCa: ca.cert, password: true }),
     )
-    assert.deepEqual(Buffer.concat(parts), layer)
-    const tail = await fetcher.fetch(ctx, describe(layer), { offset: 99_000 })
-    assert.equal(tail.size, 1000)
-    assert.deepEqual(await readAll(tail), layer.subarray(99_000))
-    await rejectsWith('out_of_range', fetcher.fetch(ctx, describe(layer), { offset: 200_000 }))
-  })
-
-  test('what is there is not sent again', async (t) => {
-    const ctx = newContext(t)
-    const { pusher } = await open(ctx, 'team/twice:1')
-    const layer = randomBytes(1000)
-    assert.equal((await pusher.push(ctx, describe(layer), () => [layer])).outcome, 'pushed')
-    const again = await pusher.push(ctx, describe(layer), () => assert.fail('was read'))
-    assert.equal(again.outcome, 'exists')
-  })
-
-  test('a blob is mounted from another repository', async (t) => {
-    const ctx = newContext(t)
-    const layer = randomBytes(1000)
-    const first = await open(ctx, 'team/from:1')
-    await first.pusher.push(ctx, describe(layer), () => [layer])
-    const second = await open(ctx, 'team/to:1')
-    const result = await second.pusher.push(ctx, describe(layer), () => assert.fail('was read'), {
-      mountFrom: ['team/from'],
-    })
-    assert.deepEqual(result, { outcome: 'mounted', from: 'team/from' })
-    assert.deepEqual(await readAll(await second.fetcher.fetch(ctx, describe(layer))), layer)
-    const other = randomBytes(1000)
-    const sent = await second.pusher.push(ctx, describe(other), () => [other], {
-      mountFrom: ['team/from'],
-    })
-    assert.equal(sent.outcome, 'pushed')
-  })
-
-  test('a blob is sent in pieces', async (t) => {
-    const ctx = newContext(t)
-    const { fetcher, pusher } = await open(ctx, 'team/pieces:1')
-    const layer = randomBytes(250_000)
-    const progress: number[] = []
-    await pusher.push(ctx, describe(layer), (offset) => [layer.subarray(offset)], {
-      chunkSize: 100_000,
-      onProgress: (sent) => progress.push(sent),
-    })
-    assert.deepEqual(progress, [100_000, 200_000, 250_000])
-    assert.deepEqual(await readAll(await fetcher.fetch(ctx, describe(layer))), layer)
-  })
-
-  test('content that is not what it is said to be is refused', async (t) => {
-    const ctx = newContext(t)
-    const { pusher } = await open(ctx, 'team/wrong:1')
-    const layer = randomBytes(1000)
-    const short = describe(layer)
-    await rejectsWith(
-      'failed_precondition',
-      pusher.push(ctx, short, () => [layer.subarray(1)]),
+    const { host } = registry
+    await mkdir(join(dir, 'certs', host), { recursive: true })
+    await writeFile(
+      join(dir, 'certs', host, 'hosts.toml'),
+      `server = "https://${host}"\nca = "${ca.cert}"\nclient = [["${me.cert}", "${me.key}"]]\n`,
     )
-    const other = { ...short, digest: digestOf('other') }
-    await rejectsWith(
-      'unknown',
-      pusher.push(ctx, other, () => [layer]),
-      /DIGEST_INVALID/,
+    const remotes = scope.use(
+      new RegistryClient({
+        hostsDirs: [join(dir, 'certs')],
+        credentials: () => ({ kind: 'password', username: 'user', secret: 's3cret-pass' }),
+        retry,
+      }),
     )
-  })
+    return opened(scope, remotes, host)
+  },
+)
 
-  test('an unknown repository, tag and blob are told apart', async (t) => {
-    const ctx = newContext(t)
-    const { name, fetcher, pusher } = await open(ctx, 'team/known:latest')
-    await pushImage(ctx, pusher, randomBytes(10))
-    const typo = name.replace('latest', 'lates')
-    await rejectsWith(
-      'not_found',
-      client.resolve(ctx, typo),
-      /no tag "lates".*did you mean "latest"/,
-    )
-    const misspelled = name.replace('known', 'knwon')
-    await rejectsWith('not_found', client.resolve(ctx, misspelled), /no repository "team\/knwon"/)
-    await rejectsWith('not_found', fetcher.fetch(ctx, describe(randomBytes(9))), /does not have it/)
-  })
-
-  test('referrers are listed by the tag that stands in for the API', async (t) => {
-    const ctx = newContext(t)
-    const { pusher, fetcher } = await open(ctx, 'team/signed:1')
-    const target = await pushImage(ctx, pusher, randomBytes(10))
-    assert.deepEqual(await fetcher.referrers(ctx, target.digest), [])
-    const signature = { ...target, artifactType: 'application/x-signature' }
-    const index = Buffer.from(
-      JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [signature] }),
-    )
-    const tag = await open(ctx, `team/signed:${target.digest.replace(':', '-')}`)
-    await tag.pusher.push(ctx, describe(index, mediaTypes.ociIndex), () => [index])
-    assert.deepEqual(await fetcher.referrers(ctx, target.digest), [signature])
-    const none = await fetcher.referrers(ctx, target.digest, { artifactTypes: ['application/x'] })
-    assert.deepEqual(none, [])
-  })
+const opened = (
+  scope: AsyncDisposableStack,
+  remotes: RegistryClient,
+  host: string,
+): OpenedRemotes => ({
+  remotes,
+  host,
+  [Symbol.asyncDispose]: async () => await scope.disposeAsync(),
 })

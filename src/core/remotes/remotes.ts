@@ -19,8 +19,8 @@ import type { Descriptor } from '#core/images/images.ts'
  * the digest that was asked for. What is read here itself (an index of referrers, a manifest
  * without a digest header) has a bound of 4 MB.
  *
- * To read one large blob over several connections, call `fetch` for its ranges. To read in a
- * worker, hand it the `HostProfile`s (plain data) and a `CredentialSource` that asks through its port.
+ * To read one large blob over several connections, call `fetch` for its ranges. To read in a worker,
+ * make a client there from the `profiles` of this one, and a `CredentialSource` that asks its parent.
  */
 
 /** What a reference means now. */

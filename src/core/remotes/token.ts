@@ -74,8 +74,13 @@ function lifeOf(document: Readonly<Record<string, unknown>>): number {
 /**
  * The realm may be another host: the registry vouches for it, as it could hand on what it is told
  * itself. It may not be less safe than the registry: no plain HTTP, but between hosts of this machine.
+ *
+ * @throws `failed_precondition`
  */
-function checkedRealm({ challenge, registry }: TokenRequest): URL {
+export function checkedRealm({
+  challenge,
+  registry,
+}: Pick<TokenRequest, 'challenge' | 'registry'>): URL {
   const text = challenge.parameters['realm'] ?? ''
   const realm = URL.parse(text)
   const refuse = (why: string): Error =>

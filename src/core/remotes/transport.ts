@@ -1,6 +1,8 @@
 import { getCACertificates } from 'node:tls'
 
-import { Agent, type Dispatcher, ProxyAgent } from 'undici'
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+
+import { hasErrno } from '#lib/fs/has-errno.ts'
 
 import type { TlsProfile } from './profile.ts'
 import { type Environment, proxyFor } from './proxy.ts'
@@ -41,6 +43,8 @@ export class Transport implements AsyncDisposable {
   readonly #tls: TlsOptions
   /** By the URL of the proxy; empty for direct connections. */
   readonly #agents = new Map<string, Dispatcher>()
+  /** What a peer last said in TLS before it ended the connection: undici only tells of the end. */
+  #alert: Error | undefined
 
   constructor(options: TransportOptions) {
     this.#options = options
@@ -52,11 +56,20 @@ export class Transport implements AsyncDisposable {
     url: URL,
     options: Omit<Dispatcher.RequestOptions, 'origin' | 'path'>,
   ): Promise<Dispatcher.ResponseData> {
-    return await this.#agentFor(url).request({
-      ...options,
-      origin: url.origin,
-      path: `${url.pathname}${url.search}`,
-    })
+    const path = `${url.pathname}${url.search}`
+    try {
+      return await this.#agentFor(url).request({ ...options, origin: url.origin, path })
+    } catch (err) {
+      const alert = this.#alert
+      this.#alert = undefined
+      throw hasErrno(err, 'UND_ERR_SOCKET') && alert !== undefined ? alert : err
+    }
+  }
+
+  /** How `url` is reached, for messages: ` through the proxy p.example:3128`, or nothing. */
+  via(url: URL): string {
+    const proxy = URL.parse(proxyFor(url, this.#options.env) ?? '')
+    return proxy === null ? '' : ` through the proxy ${proxy.host}`
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -79,8 +92,7 @@ export class Transport implements AsyncDisposable {
       bodyTimeout: timeouts.idleMs,
       maxHeaderSize,
     }
-    if (proxy === '')
-      return new Agent({ ...common, connect: { ...this.#tls, timeout: dialTimeoutMs } })
+    if (proxy === '') return new Agent({ ...common, connect: this.#connector(dialTimeoutMs) })
     return new ProxyAgent({
       ...common,
       uri: proxy,
@@ -89,7 +101,21 @@ export class Transport implements AsyncDisposable {
       proxyTunnel: false,
     })
   }
+
+  #connector(timeout: number): buildConnector.connector {
+    const connect = buildConnector({ ...this.#tls, timeout, allowH2: false })
+    return (options, callback) =>
+      connect(options, (...result) => {
+        const [, socket] = result
+        socket?.prependListener('error', (err: Error) => {
+          if (isAlert(err)) this.#alert = err
+        })
+        callback(...result)
+      })
+  }
 }
+
+const isAlert = (err: Error): boolean => 'code' in err && String(err.code).startsWith('ERR_SSL_')
 
 /** In Node's words. */
 interface TlsOptions {
