@@ -171,7 +171,11 @@ suite('tasks of a shim host', () => {
     await fails(tasks.create({ ...other.request, stdout: '/no/fifo' }), 'unknown', /ENOENT/)
     await tasks.create(other.request)
     await fails(tasks.create(other.request), 'already_exists', /other/)
-    await fails(tasks.checkpoint({ id: 'other' }), 'unimplemented', /does not make checkpoints/)
+    await fails(
+      tasks.checkpoint({ id: 'other' }),
+      'unknown',
+      /cannot checkpoint a task in created state/,
+    )
   })
 
   check('a caller who leaves in the middle leaves a state that is true', async (shim) => {
