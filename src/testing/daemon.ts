@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { unmountRecursive } from '#sys/mount.ts'
 
 import type { Containerd } from './containerd.ts'
+import { removeShimLeftovers, shimLeftovers } from './shim-leftovers.ts'
 
 /** What a program said and how it ended. */
 export interface Ran {
@@ -155,7 +156,9 @@ class ScratchDaemon implements TestDaemon {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
+    const left = shimLeftovers(this.state)
     await endLeftovers(this.dir)
+    await removeShimLeftovers(left)
     unmountRecursive(this.dir)
     await rm(this.dir, { recursive: true, force: true })
   }

@@ -12,7 +12,7 @@ import { assertNothingLeft, containerPids, type Footprint, footprint, shimHosts 
 import { assertKept, type Life, live } from './lives.ts'
 import { busybox, World } from './world.ts'
 
-/** What is killed, and how often in ten. */
+/** What is killed or stopped, and how often of as many times as there are words. */
 const victims = [
   'nobody',
   'nobody',
@@ -24,11 +24,17 @@ const victims = [
   'container',
   'container',
   'host',
+  'host',
+  'host and daemon',
+  'stopped host',
+  'daemon beside a stopped host',
 ] as const
 type Victim = (typeof victims)[number]
 
 /** Handles that may come and go without being leaked, and MB that a process may grow to. */
 const limits = { handles: 60, megabytes: 300 }
+/** How long a host is stopped that nobody shall notice, ms: less than the time a state may take. */
+const longestStopMs = 800
 /** How long they may take to let go of what was used last. */
 const slimMs = 20_000
 
@@ -65,9 +71,8 @@ async function oneCycle(world: World, cycle: Cycle): Promise<void> {
   const delay = below(1200)
   const ends = Promise.all(lives.map((life) => live(world, life, below)))
   await Promise.race([sleep(delay), ends])
-  count(`killed ${victim}`, await kill(world, victim, lives))
+  count(`killed ${victim}`, await disturb(world, victim, { lives, below }))
   await ends
-  if (victim === 'daemon') await world.restart()
 
   for (const { id, disturbed, failure } of lives) {
     if (failure === undefined) count('whole lives')
@@ -75,24 +80,47 @@ async function oneCycle(world: World, cycle: Cycle): Promise<void> {
     else throw new Error(`${id} failed though only ${victim} was killed`, { cause: failure })
   }
   for (const life of lives)
-    if (!life.disturbed || victim === 'daemon') await assertKept(world, life)
+    if (!life.disturbed || victim.includes('daemon')) await assertKept(world, life)
   await deleteAll(world)
   await assertNothingLeft(world)
   await assertSlim(world)
 }
 
-/** @returns how many were killed. */
-async function kill(world: World, victim: Victim, lives: readonly Life[]): Promise<number> {
+/** @returns how many were killed or stopped. */
+async function disturb(
+  world: World,
+  victim: Victim,
+  { lives, below }: { readonly lives: readonly Life[]; readonly below: Cycle['below'] },
+): Promise<number> {
   if (victim === 'nobody') return 1
   if (victim === 'client') return lives.map(killClient).filter(Boolean).length
+  if (victim === 'stopped host') return await stopHosts(world, () => sleep(below(longestStopMs)))
   for (const life of lives) life.disturbed = true
-  if (victim === 'daemon') {
-    await world.kill()
-    return 1
+  if (victim === 'container') return send('SIGKILL', containerPids(world).slice(0, 2))
+  if (victim === 'host') return send('SIGKILL', shimHosts(world))
+  if (victim === 'daemon beside a stopped host') {
+    return await stopHosts(world, async () => await restart(world))
   }
-  const pids = victim === 'host' ? shimHosts(world) : containerPids(world).slice(0, 2)
-  for (const pid of pids) sendKill(pid)
-  return pids.length
+  if (victim === 'host and daemon') send('SIGKILL', shimHosts(world))
+  await restart(world)
+  return 1
+}
+
+async function restart(world: World): Promise<void> {
+  await world.kill()
+  await world.restart()
+}
+
+/** Whatever happens meanwhile, they go on afterwards. */
+async function stopHosts(world: World, meanwhile: () => Promise<unknown>): Promise<number> {
+  const hosts = shimHosts(world)
+  send('SIGSTOP', hosts)
+  try {
+    await meanwhile()
+  } finally {
+    send('SIGCONT', hosts)
+  }
+  return hosts.length
 }
 
 function killClient(life: Life): boolean {
@@ -101,12 +129,16 @@ function killClient(life: Life): boolean {
   return life.ctr.kill('SIGKILL')
 }
 
-function sendKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // it has ended meanwhile
+/** @returns how many got it. */
+function send(signal: NodeJS.Signals, pids: readonly number[]): number {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // it has ended meanwhile
+    }
   }
+  return pids.length
 }
 
 /** Between two cycles nobody has more than a process needs that does nothing. */
