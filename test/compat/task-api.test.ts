@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -142,7 +143,18 @@ class Bench implements AsyncDisposable {
     for (const { id } of tasks) await this.end(id)
     await this.#scope[Symbol.asyncDispose]()
     await rm(join('/run/containerd/runc', namespace), { recursive: true, force: true })
+    removeCgroups()
   }
+}
+
+/** The groups that held those of the containers. */
+function removeCgroups(): void {
+  for (const controller of readdirSync('/sys/fs/cgroup')) {
+    const path = join('/sys/fs/cgroup', controller, namespace)
+    if (existsSync(path)) rmdirSync(path)
+  }
+  const unified = join('/sys/fs/cgroup', namespace)
+  if (existsSync(unified)) rmdirSync(unified)
 }
 
 /** What comes out of a FIFO, which is held open. */
