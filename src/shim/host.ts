@@ -9,7 +9,7 @@ import type { Peer } from '#lib/rpc/rpc.ts'
 import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
-import { setSubreaper, setThreadName } from '#sys/process.ts'
+import { prctl, setSubreaper, setThreadName } from '#sys/process.ts'
 
 import type { ShimFlags } from './flags.ts'
 import { IdleWatch } from './idle-watch.ts'
@@ -66,6 +66,7 @@ async function open(
 ): Promise<AbortSignal | undefined> {
   const { namespace, socket } = flags
   const stop = new AbortController()
+  if (env['SCHED_CORE']) shareCore()
   setSubreaper()
   setThreadName('wharf-shim')
   // It is the daemon's: systemd would take the runtime's word for it.
@@ -99,6 +100,16 @@ async function open(
   handleSignals(inUse, stop, log)
   process.chdir('/')
   return stop.signal
+}
+
+/** What runs from here on shares a physical core with nobody else. Source: upstream `pkg/schedcore`. */
+function shareCore(): void {
+  const [PR_SCHED_CORE, PR_SCHED_CORE_CREATE, processGroup] = [62, 1, 2] as const
+  try {
+    prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, processGroup, 0)
+  } catch (err) {
+    throw new Error('enable core scheduling, which SCHED_CORE asks for', { cause: err })
+  }
 }
 
 /** Without tracing containers run as well; what keeps it from working is said once. */

@@ -11,6 +11,7 @@ import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import { BootstrapParamsSchema, BootstrapResultSchema } from '#gen/shim/bootstrap_pb.ts'
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
+import { prctl } from '#sys/process.ts'
 import { root } from '#testing/root.ts'
 
 import { ShimFixture } from './test-host.ts'
@@ -24,6 +25,18 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
 }
 
 suite('the start command', () => {
+  check(
+    'cores are shared with nobody, if that is asked for, or it is said why not',
+    async (shim) => {
+      const bundle = await shim.bundle('a', ['true'])
+      const { code, stderr } = await shim.shim(bundle, 'start', { env: { SCHED_CORE: '1' } })
+      const has = coreCookies()
+      assert.equal(code, has ? 0 : 1, stderr)
+      if (!has)
+        assert.match(stderr, /^enable core scheduling, which SCHED_CORE asks for: E[A-Z]+: /)
+    },
+  )
+
   check('daemons of each generation get the reply they read', async (shim) => {
     const bundle = await shim.bundle('a', ['true'])
     const plain = await shim.shim(bundle, 'start')
@@ -162,3 +175,14 @@ suite('the start command', () => {
     )
   })
 })
+
+/** Whether this kernel, on these cores, can keep others off them; this thread gets a cookie by that. */
+function coreCookies(): boolean {
+  const [PR_SCHED_CORE, PR_SCHED_CORE_CREATE] = [62, 1] as const
+  try {
+    prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -114,7 +114,10 @@ export class ShimTaskManager implements TaskManager {
   }
 
   async runtimeInfo(ctx: Context, runtime: string, options?: Any): Promise<Any> {
-    return await this.#launcher.program(runtime).info(ctx, options)
+    const program = this.#launcher.program(runtime)
+    const { ociRuntimes } = this.#settings
+    const given = program.builtin && ociRuntimes ? ociRuntimes.complete(options) : options
+    return await program.info(ctx, given)
   }
 
   /** Lets go of the shims. They, and their tasks, go on. */
