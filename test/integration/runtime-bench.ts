@@ -155,7 +155,7 @@ function settings(dir: string, { builtinShim }: BenchOptions) {
     runcRoot: join(dir, 'runc'),
     live: defaultSettings,
     builtinShim,
-    hostPerNamespace: true,
+    isolation: 'namespace' as const,
     hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
     daemonBinary: programPath('wharfd.mjs'),
   }

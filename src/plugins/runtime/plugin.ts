@@ -14,6 +14,7 @@ import {
 } from '#plugins/types.ts'
 
 import { ShimTaskManager } from './manager.ts'
+import { type Isolation, isolations } from './settings.ts'
 import { ShimPlugin } from './shim-plugin.ts'
 
 /** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
@@ -25,11 +26,17 @@ export interface TaskConfig {
    * containers of a namespace, instead of by `containerd-shim-runc-v2` from PATH.
    */
   readonly builtinShim: boolean
+  /**
+   * Which containers share a process of the built-in shim host: those of a `namespace`, of a
+   * `sandbox` (as Go's shim has it), or none (`container`).
+   */
+  readonly isolation: string
 }
 
 const defaults: TaskConfig = {
   platforms: [hostPlatform],
   builtinShim: true,
+  isolation: 'namespace',
 }
 
 /** Whose bundles are sandboxes. */
@@ -49,6 +56,8 @@ export const taskPlugin = definePlugin({
     platforms: 'What the runtimes can run, as os/arch.',
     builtinShim:
       'Whether io.containerd.runc.v2 is answered by the built-in shim host instead of containerd-shim-runc-v2.',
+    isolation:
+      'Which containers share a process of the built-in shim host: namespace, sandbox, or container for none.',
   },
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
@@ -69,7 +78,7 @@ export const taskPlugin = definePlugin({
       runcRoot: join(daemon.state, 'runc'),
       live: daemon.settings,
       builtinShim: config.builtinShim,
-      hostPerNamespace: (process.env['WHARF_SHIM_ISOLATION'] || 'namespace') === 'namespace',
+      isolation: isolationOf(config.isolation),
       hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
       daemonBinary: programPath('wharfd.mjs'),
     }
@@ -77,6 +86,14 @@ export const taskPlugin = definePlugin({
     return new ShimTaskManager(ctx, settings, deps.events, launcher)
   },
 })
+
+function isolationOf(text: string): Isolation {
+  const found = isolations.find((each) => each === text)
+  if (found === undefined) {
+    throw invalidArgument(`isolation "${text}" is none of ${isolations.join(', ')}`)
+  }
+  return found
+}
 
 function platformOf(text: string): string {
   const platform = parsePlatform(text)
