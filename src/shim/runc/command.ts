@@ -28,6 +28,9 @@ export class CommandError extends Error {
   }
 }
 
+/** A runtime's list of processes may be long; more than this is nothing that it means to say. */
+const maxOutput = 4 * 1024 * 1024
+
 let running = 0
 
 /** How many commands run now: each may be about to leave a process to this one. */
@@ -66,6 +69,8 @@ export async function run(
 async function collect(stream: Readable | null): Promise<string> {
   if (!stream) return ''
   let text = ''
-  for await (const chunk of stream.setEncoding('utf8')) text += String(chunk)
+  for await (const chunk of stream.setEncoding('utf8')) {
+    if (text.length < maxOutput) text += String(chunk)
+  }
   return text
 }
