@@ -9,14 +9,16 @@ import {
   TaskStartSchema,
 } from '#gen/events/task_pb.ts'
 import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import { cgroupPaths } from '#sys/cgroup.ts'
+import type { MountInfo } from '#sys/mount-info.ts'
 import { lives, type ProcessIdentity } from '#sys/process-end.ts'
 
 import { sharesPidNamespace } from './bundle.ts'
 import { type ExecOptions, ExecProcess } from './exec-process.ts'
 import type { InitProcess } from './init-process.ts'
 import type { HostLog } from './log.ts'
-import { OomWatch } from './oom.ts'
 import { type TaskProcess, refuse } from './process.ts'
+import type { MemoryWatch, OomWatch } from './oom/oom-watch.ts'
 import type { EventPublisher } from './publisher.ts'
 import { type Exit, type Reaper, unknownStatus } from './reaper.ts'
 import {
@@ -29,7 +31,7 @@ import {
 } from './record.ts'
 import type { Rootfs, RootfsMounts } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
-import type { ContainerCgroups, Stats } from './stats/stats.ts'
+import type { Stats } from './stats/stats.ts'
 import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
 import { toTimestamp } from './timestamp.ts'
 import type { Work } from './work.ts'
@@ -39,6 +41,8 @@ export interface HostServices {
   readonly namespace: string
   readonly reaper: Reaper
   readonly rootfs: RootfsMounts
+  readonly oom: OomWatch
+  readonly cgroupMounts: readonly MountInfo[]
   readonly events: EventPublisher
   readonly env: NodeJS.ProcessEnv
   readonly log: HostLog
@@ -56,7 +60,8 @@ export interface ContainerParts {
 
 /**
  * A container and its processes. It publishes what happens to them, in containerd's order: start,
- * the exits of execs, the exit of init, delete.
+ * the exits of execs, the exit of init, delete. That memory ran out is told before the exit of the
+ * process that was killed for it.
  */
 export class Container {
   readonly id: string
@@ -67,8 +72,9 @@ export class Container {
   readonly #execs = new Map<string, ExecProcess>()
   /** Which processes they were when they were first recorded. */
   readonly #identities = new Map<number, ProcessIdentity | undefined>()
-  #cgroups: ContainerCgroups | undefined
-  #oom: OomWatch | undefined
+  /** The control groups, which it keeps for its life. */
+  #groups: ReadonlyMap<string, string> | undefined
+  #memory: MemoryWatch | undefined
   #initEnded = false
   #isRecorded = false
 
@@ -84,9 +90,7 @@ export class Container {
   }
 
   #watchInit(): void {
-    this.#oom = OomWatch.of(this.init.pid, () => {
-      this.#services.events.publish('/tasks/oom', TaskOOMSchema, { containerId: this.id })
-    })
+    this.#watchMemory()
     this.#services.reaper.watch(this.init.pid, (exit) => {
       this.#initEnded = true
       void this.#onInitExit(exit)
@@ -158,6 +162,26 @@ export class Container {
     return this.init.pid
   }
 
+  #watchMemory(): void {
+    const { oom, events, log } = this.#services
+    try {
+      this.#memory = oom.watch(this.#findGroups(), () => {
+        events.publish('/tasks/oom', TaskOOMSchema, { containerId: this.id })
+      })
+    } catch (err) {
+      log.warn('nobody will be told if memory runs out', { id: this.id, error: describe(err) })
+    }
+  }
+
+  #findGroups(): ReadonlyMap<string, string> {
+    try {
+      this.#groups ??= cgroupPaths(this.init.pid, this.#services.cgroupMounts)
+      return this.#groups
+    } catch (err) {
+      throw notFound('cgroup does not exist', { cause: err })
+    }
+  }
+
   async #startExec(exec: ExecProcess, work: Work): Promise<number> {
     if (this.#initEnded) {
       throw failedPrecondition(`container ${this.id} init process is not running`)
@@ -216,9 +240,8 @@ export class Container {
 
   /** What the container uses. @throws `not_found` when it has ended before it was ever asked. */
   async stats(): Promise<Stats> {
-    const { ContainerCgroups } = await import('./stats/stats.ts')
-    this.#cgroups ??= ContainerCgroups.of(this.init.pid)
-    return this.#cgroups.read()
+    const { readStats } = await import('./stats/stats.ts')
+    return readStats(this.#findGroups())
   }
 
   /** Forgets an exec that has ended. */
@@ -235,7 +258,7 @@ export class Container {
   async delete(work: Work): Promise<void> {
     const exit = await this.init.delete(work)
     removeRecord(this.bundle)
-    this.#oom?.[Symbol.dispose]()
+    this.#memory?.[Symbol.dispose]()
     this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
       containerId: this.id,
@@ -247,7 +270,7 @@ export class Container {
 
   /** Init's exit is told when the execs' are; without a pid namespace they have to be ended. */
   async #onInitExit(exit: Exit): Promise<void> {
-    this.#oom?.look()
+    this.#memory?.look()
     try {
       if (sharesPidNamespace(this.bundle)) await this.init.killAll()
     } catch (err) {
@@ -263,7 +286,7 @@ export class Container {
   }
 
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
-    this.#oom?.look()
+    this.#memory?.look()
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
     this.record()
   }

@@ -8,12 +8,14 @@ import { packageVersion } from '#lib/release/release.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
 import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
+import { cgroupMounts } from '#sys/cgroup.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
 import { setSubreaper, setThreadName } from '#sys/process.ts'
 
 import type { ShimFlags } from './flags.ts'
 import { IdleWatch } from './idle-watch.ts'
 import { HostLog } from './log.ts'
+import { OomWatch } from './oom/oom-watch.ts'
 import { EventPublisher } from './publisher.ts'
 import { Reaper } from './reaper.ts'
 import { commandsRunning } from './runc/command.ts'
@@ -75,8 +77,9 @@ async function open(
   )
   const reaper = scope.use(new Reaper(() => commandsRunning() === 0))
   const rootfs = scope.use(new RootfsMounts(log))
+  const oom = scope.use(new OomWatch())
   const tasks = new TaskService({
-    services: { namespace, reaper, rootfs, events, env, log },
+    services: { namespace, reaper, rootfs, oom, cgroupMounts: cgroupMounts(), events, env, log },
     onShutdown: (now) => {
       if (now && sandboxes.size === 0) stop.abort()
     },

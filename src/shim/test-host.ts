@@ -57,6 +57,8 @@ interface SpecOptions {
   readonly sharedPid?: boolean
   readonly terminal?: boolean
   readonly annotations?: Readonly<Record<string, string>>
+  /** The limit, in bytes. */
+  readonly memory?: number
 }
 
 /** Directories, an event service and shim hosts of one test; disposal leaves nothing behind. */
@@ -268,7 +270,7 @@ interface SpecInput extends SpecOptions {
   readonly args: readonly string[]
 }
 
-function specOf({ cgroup, args, sharedPid, terminal, annotations }: SpecInput): object {
+function specOf({ cgroup, args, sharedPid, terminal, annotations, memory }: SpecInput): object {
   const namespaces = ['ipc', 'uts', 'mount', 'network', ...(sharedPid ? [] : ['pid'])]
   return {
     ociVersion: '1.0.2',
@@ -285,7 +287,11 @@ function specOf({ cgroup, args, sharedPid, terminal, annotations }: SpecInput): 
       },
     ],
     annotations: annotations ?? {},
-    linux: { cgroupsPath: cgroup, namespaces: namespaces.map((type) => ({ type })) },
+    linux: {
+      cgroupsPath: cgroup,
+      namespaces: namespaces.map((type) => ({ type })),
+      ...(memory === undefined ? {} : { resources: { memory: { limit: memory, swap: memory } } }),
+    },
   }
 }
 

@@ -46,6 +46,10 @@ export function parseCgroups(text: string): ReadonlyMap<string, string> {
   return groups
 }
 
+/** Where hierarchies are mounted. With many mounts of other kinds finding out takes its time. */
+export const cgroupMounts = (): readonly MountInfo[] =>
+  mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+
 /**
  * The directories of the groups `pid` is in, by controller, keys as in `cgroupsOf`. A group outside
  * what is mounted here, and a hierarchy that is not mounted, are left out.
@@ -66,10 +70,6 @@ export function cgroupPaths(
   }
   return paths
 }
-
-/** Where the hierarchies are mounted: for those who look at many processes. */
-export const cgroupMounts = (): readonly MountInfo[] =>
-  mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
 
 function carries(mount: MountInfo, controller: string): boolean {
   if (controller === '') return mount.type === 'cgroup2'

@@ -1,7 +1,7 @@
 import { MetricsSchema as V1MetricsSchema } from '#gen/cgroups/v1_pb.ts'
 import { MetricsSchema as V2MetricsSchema } from '#gen/cgroups/v2_pb.ts'
 import { notFound } from '#lib/errors/errors.ts'
-import { cgroupMode, cgroupPaths } from '#sys/cgroup.ts'
+import { cgroupMode } from '#sys/cgroup.ts'
 
 import { readMetrics as readV1 } from './v1.ts'
 import { readMetrics as readV2 } from './v2.ts'
@@ -12,30 +12,12 @@ export interface Stats {
   readonly value: Uint8Array
 }
 
-/** The control groups of a container, which it keeps for its life. */
-export class ContainerCgroups {
-  readonly #paths: ReadonlyMap<string, string>
-
-  private constructor(paths: ReadonlyMap<string, string>) {
-    this.#paths = paths
+/** What the control groups of a container count now: directories by controller. @throws `not_found` */
+export function readStats(groups: ReadonlyMap<string, string>): Stats {
+  if (cgroupMode() !== 'unified') {
+    return { typeUrl: V1MetricsSchema.typeName, value: readV1(groups) }
   }
-
-  /** Those that `pid` is in. @throws `not_found` when it has ended. */
-  static of(pid: number): ContainerCgroups {
-    try {
-      return new ContainerCgroups(cgroupPaths(pid))
-    } catch (err) {
-      throw notFound('cgroup does not exist', { cause: err })
-    }
-  }
-
-  /** What they count, now. */
-  read(): Stats {
-    if (cgroupMode() !== 'unified') {
-      return { typeUrl: V1MetricsSchema.typeName, value: readV1(this.#paths) }
-    }
-    const unified = this.#paths.get('')
-    if (unified === undefined) throw notFound('cgroup does not exist')
-    return { typeUrl: V2MetricsSchema.typeName, value: readV2(unified) }
-  }
+  const unified = groups.get('')
+  if (unified === undefined) throw notFound('cgroup does not exist')
+  return { typeUrl: V2MetricsSchema.typeName, value: readV2(unified) }
 }
