@@ -47,7 +47,6 @@ export async function createContainer(
 ): Promise<Container> {
   const { id, checkpoint: path, bundle, terminal, stdin, stdout, stderr } = request
   const stdio = { terminal, stdin, stdout, stderr }
-  services.log.attach(bundle)
   const options = readRequestOptions(request.options, services.env)
   writeOptions(bundle, options)
   const runc = openRunc(bundle, services.namespace, options)

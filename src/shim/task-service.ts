@@ -120,12 +120,15 @@ export class TaskService {
     this.#forgetRemoved()
     if (this.#containers.has(id)) throw alreadyExists(`container ${id}`)
     this.#containers.set(id, undefined)
+    const { log } = this.#options.services
+    log.attach(request.bundle)
     try {
       const container = await createContainer(request, this.#options.services, work)
       this.#containers.set(id, container)
       return { pid: container.init.pid }
     } catch (err) {
       this.#containers.delete(id)
+      log.detach(request.bundle)
       throw err
     }
   }
@@ -154,6 +157,7 @@ export class TaskService {
     if (execId !== '') return toExit(await container.deleteExec(execId))
     await container.delete(work)
     this.#containers.delete(id)
+    this.#options.services.log.detach(container.bundle)
     return toExit(container.init)
   }
 

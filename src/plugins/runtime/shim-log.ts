@@ -26,11 +26,13 @@ export function openShimLog(bundle: Bundle, log: Logger): Disposable {
   }
   const fd = openFifo(path, 'readwrite', { nonblock: true })
   const socket = new Socket({ fd, readable: true, writable: false })
-  const shimLog = log.with({ namespace: bundle.namespace, id: bundle.id })
-  socket.on('error', (err) => shimLog.warn('cannot read the log of the shim', { error: err }))
+  const { namespace, id } = bundle
+  socket.on('error', (err) =>
+    log.warn('cannot read the log of the shim', { namespace, id, error: err }),
+  )
   socket.unref()
   const lines = createInterface({ input: socket, crlfDelay: Infinity })
-  lines.on('line', (line) => say(shimLog, line))
+  lines.on('line', (line) => say(log.with({ namespace }), id, line))
   return {
     [Symbol.dispose]() {
       lines.close()
@@ -49,9 +51,29 @@ const levels: ReadonlyMap<string, 'debug' | 'info' | 'warn' | 'error'> = new Map
   ['panic', 'error'],
 ])
 
-/** Shims write logrus text: `time="…" level=info msg="…" key=value`. */
-function say(log: Logger, line: string): void {
+/**
+ * Passes a line on: `time="…" level=info msg="…" key=value`, as Go's shims write about their only
+ * container, `id`; or JSON, in which the built-in host says itself whom a line is about.
+ */
+function say(log: Logger, id: string, line: string): void {
   if (line.trim() === '') return
+  const entry = parseEntry(line)
+  if (entry) {
+    const { level, msg, time: _, ...fields } = entry
+    log[levels.get(String(level)) ?? 'info'](String(msg), { component: 'shim', ...fields })
+    return
+  }
   const [, level = ''] = /\blevel=(\w+)/.exec(line) ?? []
-  log[levels.get(level) ?? 'info']('shim', { line: line.slice(0, maxLine) })
+  log[levels.get(level) ?? 'info']('shim', { id, line: line.slice(0, maxLine) })
+}
+
+function parseEntry(line: string): Readonly<Record<string, unknown>> | undefined {
+  if (!line.startsWith('{') || line.length > maxLine) return undefined
+  try {
+    const entry: Record<string, unknown> = JSON.parse(line)
+    return 'msg' in entry ? entry : undefined
+  } catch {
+    // Two shims have written at once, or something else has.
+    return undefined
+  }
 }
