@@ -6,6 +6,8 @@ import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import { BootstrapParamsSchema, BootstrapResultSchema, LogLevel } from '#gen/shim/bootstrap_pb.ts'
 
+import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+
 import { formatReply, parseBootstrap } from './bootstrap.ts'
 import { parseFlags } from './flags.ts'
 import { numberField, readFields, textField } from './wire.ts'
@@ -42,9 +44,29 @@ suite('bootstrap', () => {
       ttrpcAddress: '/t.sock',
       grpcAddress: '/g.sock',
       socketDir: '/run/s',
+      shimCgroup: '',
     })
     const other = toBinary(BootstrapParamsSchema, { ...params, instanceId: 'c2' })
     assert.equal(parseBootstrap(other, flags, {}).form, 'plain')
+  })
+
+  test('the control group of the host is found in the options, in every form', () => {
+    const value = toBinary(
+      OptionsSchema,
+      create(OptionsSchema, { binaryName: 'crun', shimCgroup: '/shims' }),
+    )
+    const options = { typeUrl: 'x/containerd.runc.v1.Options', value }
+    const foreign = { typeUrl: 'runtimeoptions.v1.Options', value }
+    const any = (message: typeof options) => toBinary(AnySchema, create(AnySchema, message))
+    assert.equal(parseBootstrap(any(options), flags, {}).shimCgroup, '/shims')
+    assert.equal(parseBootstrap(any(foreign), flags, {}).shimCgroup, '')
+    const params = create(BootstrapParamsSchema, {
+      instanceId: 'c1',
+      namespace: 'k8s.io',
+      extensions: [{ value: options }, { value: foreign }],
+    })
+    const parsed = parseBootstrap(toBinary(BootstrapParamsSchema, params), flags, {})
+    assert.deepEqual([parsed.form, parsed.shimCgroup], ['protobuf', '/shims'])
   })
 
   test('anything else on stdin leaves the choice to the environment', () => {
@@ -55,7 +77,13 @@ suite('bootstrap', () => {
     const env = { TTRPC_ADDRESS: '/t', MAX_SHIM_VERSION: '2' }
     const inputs = [Buffer.of(), toBinary(AnySchema, options), Buffer.from('nonsense \xff')]
     for (const input of inputs) {
-      const expected = { debug: false, ttrpcAddress: '/t', grpcAddress: '/a.sock', socketDir: '' }
+      const expected = {
+        debug: false,
+        ttrpcAddress: '/t',
+        grpcAddress: '/a.sock',
+        socketDir: '',
+        shimCgroup: '',
+      }
       assert.deepEqual(parseBootstrap(input, flags, env), { form: 'json', ...expected })
       assert.equal(parseBootstrap(input, flags, {}).form, 'plain')
     }

@@ -9,7 +9,7 @@
  * Source: upstream `core/runtime/v2/binary.go`, `pkg/shim/shim.go`.
  */
 import type { ShimFlags } from './flags.ts'
-import { type Field, numberField, readFields, textField } from './wire.ts'
+import { type Field, numberField, readFields, readRepeated, textField } from './wire.ts'
 
 /** What the daemon said on stdin, as far as `start` needs it. */
 export interface Bootstrap {
@@ -19,10 +19,23 @@ export interface Bootstrap {
   readonly grpcAddress: string
   /** Where shim sockets go; empty when the daemon does not say. */
   readonly socketDir: string
+  /** The control group the host shall be in; empty for that of the daemon. */
+  readonly shimCgroup: string
 }
 
 /** Fields of `containerd.runtime.bootstrap.v1.BootstrapParams`. */
-const Params = { id: 1, namespace: 2, logLevel: 3, ttrpc: 5, grpc: 6, socketDir: 9 } as const
+const Params = {
+  id: 1,
+  namespace: 2,
+  logLevel: 3,
+  ttrpc: 5,
+  grpc: 6,
+  extensions: 8,
+  socketDir: 9,
+} as const
+/** Of `containerd.runtime.bootstrap.v1.Extension`, `google.protobuf.Any`, `containerd.runc.v1.Options`. */
+const [ExtensionFields, AnyFields] = [{ value: 1 }, { typeUrl: 1, value: 2 }] as const
+const Options = { type: 'containerd.runc.v1.Options', shimCgroup: 3 } as const
 /** Fields of `containerd.runtime.bootstrap.v1.BootstrapResult`. */
 const Result = { version: 1, address: 2, protocol: 3 } as const
 
@@ -45,7 +58,8 @@ export function parseBootstrap(
   }
   // An Any can be read as BootstrapParams too; but its first field is never this container's id.
   if (text(Params.id) !== flags.id || text(Params.namespace) !== flags.namespace || !flags.id) {
-    return { ...byFlags, form: env['MAX_SHIM_VERSION'] ? 'json' : 'plain' }
+    const form = env['MAX_SHIM_VERSION'] ? 'json' : 'plain'
+    return { ...byFlags, form, shimCgroup: shimCgroupOf(input) }
   }
   const level = fields?.get(Params.logLevel)
   return {
@@ -54,7 +68,20 @@ export function parseBootstrap(
     ttrpcAddress: text(Params.ttrpc) || byFlags.ttrpcAddress,
     grpcAddress: text(Params.grpc) || byFlags.grpcAddress,
     socketDir: text(Params.socketDir),
+    shimCgroup: readRepeated(input, Params.extensions)
+      .flatMap((extension) => readRepeated(extension, ExtensionFields.value))
+      .map((any) => shimCgroupOf(any))
+      .join(''),
   }
+}
+
+/** What runtime options in an Any say; nothing for options of another type. */
+function shimCgroupOf(any: Uint8Array): string {
+  const fields = readFields(any)
+  const value = fields?.get(AnyFields.value)
+  const type = toText(fields?.get(AnyFields.typeUrl)).split('/').at(-1)
+  if (type !== Options.type || !(value instanceof Uint8Array)) return ''
+  return toText(readFields(value)?.get(Options.shimCgroup))
 }
 
 const toText = (field: Field | undefined): string =>

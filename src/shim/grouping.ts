@@ -27,8 +27,20 @@ export function isolationOf(env: NodeJS.ProcessEnv): Isolation {
   return found
 }
 
-/** The name of the group that the container `id` with the given bundle belongs to. */
-export function groupOf(id: string, bundle: string, isolation: Isolation): string {
+/**
+ * The name of the group that the container `id` with the given bundle belongs to. Hosts that shall
+ * be in different control groups are different ones.
+ */
+export function groupOf(
+  id: string,
+  bundle: string,
+  { isolation, shimCgroup }: { readonly isolation: Isolation; readonly shimCgroup: string },
+): string {
+  const group = groupIn(id, bundle, isolation)
+  return shimCgroup === '' ? group : `${group}@${shimCgroup}`
+}
+
+function groupIn(id: string, bundle: string, isolation: Isolation): string {
   if (isolation === 'namespace') return wholeNamespace
   if (isolation === 'container') return id
   const annotations = readAnnotations(bundle)

@@ -4,6 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 
+import { joinCgroup } from '#sys/cgroup.ts'
+
 import type { Bootstrap } from './bootstrap.ts'
 
 /** A host allocates little: without much room for young objects it takes 5 MB less. */
@@ -22,6 +24,7 @@ export async function startHost(
   { namespace, bootstrap, env }: HostOptions,
 ): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  if (bootstrap.shimCgroup !== '') joinCgroup(bootstrap.shimCgroup)
   raiseOomScore()
   const args = ['-namespace', namespace, '-address', bootstrap.grpcAddress, '-socket', path]
   if (bootstrap.debug) args.push('-debug')

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmdirSync, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -11,6 +11,9 @@ import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import { BootstrapParamsSchema, BootstrapResultSchema } from '#gen/shim/bootstrap_pb.ts'
 import { RuntimeInfoSchema } from '#gen/types/introspection_pb.ts'
+import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
+import { cgroupMounts } from '#sys/cgroup.ts'
+import { isErrno } from '#sys/errno.ts'
 import { root } from '#testing/root.ts'
 
 import { ShimFixture } from './test-host.ts'
@@ -21,6 +24,16 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
     await using shim = await ShimFixture.open()
     await body(shim)
   })
+}
+
+/** Whether a control group is gone, which it cannot be before its processes are. */
+function removed(path: string): boolean {
+  try {
+    rmdirSync(path)
+    return true
+  } catch (err) {
+    return isErrno(err, 'ENOENT')
+  }
 }
 
 suite('the start command', () => {
@@ -117,6 +130,54 @@ suite('the start command', () => {
       refused.stderr,
       /^shim isolation "planet" is none of namespace, sandbox, container/,
     )
+  })
+
+  check(
+    'the host runs in the control group that is asked for, and others in another',
+    async (shim) => {
+      const group = `/${shim.namespace}-shims`
+      // Without the cpusets of version 1, which take nobody before they are filled in.
+      const mounts = cgroupMounts().filter(({ superOptions }) => !superOptions.includes('cpuset'))
+      const paths = mounts.map(({ mountPoint }) => join(mountPoint, group))
+      const input = toBinary(
+        AnySchema,
+        create(AnySchema, {
+          typeUrl: OptionsSchema.typeName,
+          value: toBinary(OptionsSchema, create(OptionsSchema, { shimCgroup: group })),
+        }),
+      )
+      const bundle = await shim.bundle('a', ['true'])
+      const refused = await shim.shim(bundle, 'start', { input })
+      assert.equal(refused.code, 1)
+      assert.match(refused.stderr, /^ENOENT: .*, join cgroup '\/.*-shims'/)
+      for (const path of paths) mkdirSync(path)
+      try {
+        const inside = (await shim.shim(bundle, 'start', { input })).stdout.toString()
+        const outside = (await shim.shim(bundle, 'start')).stdout.toString()
+        assert.notEqual(inside, outside)
+        const groupsOf = async (address: string): Promise<boolean[]> => {
+          const { shimPid } = await (await shim.connectTo(address)).connect({ id: '' })
+          return paths.map((path) =>
+            readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').includes(`${shimPid}`),
+          )
+        }
+        assert.deepEqual(new Set(await groupsOf(inside)), new Set([true]))
+        assert.deepEqual(new Set(await groupsOf(outside)), new Set([false]))
+      } finally {
+        for (const pid of shim.hosts()) process.kill(pid, 'SIGKILL')
+        await shim.until(() => shim.hosts().length === 0)
+        // The kernel needs a moment after the last process.
+        await shim.until(() => paths.every((path) => removed(path)))
+      }
+    },
+  )
+
+  check('the host goes before the daemon when memory runs out', async (shim) => {
+    const tasks = await shim.connect(await shim.bundle('a', ['true']))
+    const { shimPid } = await tasks.connect({ id: '' })
+    const scoreOf = (pid: number | 'self'): number =>
+      Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))
+    assert.equal(scoreOf(shimPid), Math.min(scoreOf('self') + 1, 1000))
   })
 
   check('why a host cannot start is told on stderr', async (shim) => {

@@ -20,7 +20,8 @@ export async function start(
 ): Promise<string | Uint8Array> {
   if (!flags.id || !flags.namespace) throw invalidArgument('shim id and namespace are required')
   const bootstrap = parseBootstrap(readInput(), flags, env)
-  const group = groupOf(flags.id, process.cwd(), isolationOf(env))
+  const { shimCgroup } = bootstrap
+  const group = groupOf(flags.id, process.cwd(), { isolation: isolationOf(env), shimCgroup })
   const path = socketPath(socketDir(bootstrap.socketDir, env), {
     grpcAddress: bootstrap.grpcAddress,
     namespace: flags.namespace,

@@ -21,6 +21,19 @@ export function readFields(bytes: Uint8Array): ReadonlyMap<number, Field> | unde
   return fields
 }
 
+/** Every message in a repeated field; none if `bytes` is malformed. */
+export function readRepeated(bytes: Uint8Array, number: number): readonly Uint8Array[] {
+  const found: Uint8Array[] = []
+  const reader = new Reader(bytes)
+  while (reader.more) {
+    const tag = reader.varint()
+    const value = tag === undefined ? undefined : reader.value(tag & 7)
+    if (tag === undefined || value === undefined) return []
+    if (tag >>> 3 === number && value instanceof Uint8Array) found.push(value)
+  }
+  return found
+}
+
 class Reader {
   readonly #bytes: Uint8Array
   #at = 0

@@ -1,6 +1,7 @@
-import { readFileSync, statfsSync } from 'node:fs'
+import { existsSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { systemError } from './errno.ts'
 import { type MountInfo, mountInfo } from './mount-info.ts'
 
 /** Only v1 hierarchies, v1 for the controllers with v2 beside them, or v2 alone. */
@@ -49,6 +50,22 @@ export function parseCgroups(text: string): ReadonlyMap<string, string> {
 /** Where hierarchies are mounted. With many mounts of other kinds finding out takes its time. */
 export const cgroupMounts = (): readonly MountInfo[] =>
   mountInfo().filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+
+/**
+ * Moves this process, and the children it will have, into the group `path` of every hierarchy that
+ * has it.
+ *
+ * @throws {SystemError} `ENOENT` when none has; why the kernel refuses.
+ */
+export function joinCgroup(path: string): void {
+  const groups = cgroupMounts()
+    .map(({ mountPoint }) => join(mountPoint, join('/', path)))
+    .filter((group) => existsSync(join(group, 'cgroup.procs')))
+  if (groups.length === 0) throw systemError(ENOENT, 'join cgroup', { path })
+  for (const group of groups) writeFileSync(join(group, 'cgroup.procs'), String(process.pid))
+}
+
+const ENOENT = 2
 
 /**
  * The directories of the groups `pid` is in, by controller, keys as in `cgroupsOf`. A group outside

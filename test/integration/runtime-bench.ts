@@ -191,7 +191,7 @@ function settings(
     runcRoot: join(dir, 'runc'),
     live: { timeout },
     builtinShim,
-    hostPerNamespace: true,
+    isolation: 'namespace' as const,
     hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
     daemonBinary: programPath('wharfd.mjs'),
   }

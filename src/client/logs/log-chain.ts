@@ -1,21 +1,17 @@
-import { type FileHandle, open, readFile, readdir, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { notFound } from '#lib/errors/errors.ts'
 import { hasErrno } from '#lib/fs/has-errno.ts'
 
-/** A file of a log as it is called now: `n` is 0 for the one that is written to. */
+/** A file of a log as it is called now. */
 interface Member {
   readonly path: string
-  readonly n: number
   readonly inode: string
 }
 
 /** How often names are looked at again that change meanwhile, at a distance in ms. */
 const [tries, pauseMs] = [100, 2] as const
-/** From which look on a missing number is one that a killed writer has left out. */
-const settled = 10
 
 /**
  * The files of one log, oldest first, while a writer may rotate them.
@@ -48,12 +44,11 @@ export class LogChain {
   /** The file after `file`; none when that is the newest. Files that went meanwhile are skipped. */
   async after(file: FileHandle): Promise<FileHandle | undefined> {
     const { inode, named } = await lookAt(file)
-    return await this.#pick((members, look) => {
+    if ((await this.#member(0))?.inode === inode) return undefined
+    return await this.#pick((members) => {
       const at = members.findIndex((each) => each.inode === inode)
-      if (at < 0) return named ? 'again' : members.at(-1)
-      const [next, own] = [members[at - 1], members[at]]
-      const gap = next !== undefined && own !== undefined && own.n !== next.n + 1
-      return gap && look < settled ? 'again' : next
+      if (at >= 0) return members[at - 1]
+      return named ? 'again' : members.at(-1)
     })
   }
 
@@ -81,11 +76,10 @@ export class LogChain {
 
   /** Opens the member that `choose` finds, looking again while names change. */
   async #pick(
-    choose: (members: readonly Member[], look: number) => Member | 'again' | undefined,
+    choose: (members: readonly Member[]) => Member | 'again' | undefined,
   ): Promise<FileHandle | undefined> {
     for (let look = 0; look < tries; look += 1) {
-      const members = await this.#members()
-      const chosen = members ? choose(members, look) : 'again'
+      const chosen = choose(await this.#members())
       if (chosen === undefined) return undefined
       const file = chosen === 'again' ? undefined : await openIf(chosen)
       if (file) return file
@@ -94,40 +88,30 @@ export class LogChain {
     throw new Error(`log ${this.#path} is rotated faster than it can be read`)
   }
 
-  /** Newest first; `undefined` if one has another name by now. */
-  async #members(): Promise<readonly Member[] | undefined> {
-    const [dir, name] = [dirname(this.#path), basename(this.#path)]
-    const numbers = (await filesIn(dir))
-      .map((each) => (each === name ? 0 : numberOf(each, name)))
-      .filter((n) => n !== undefined)
-      .toSorted((a, b) => a - b)
+  /**
+   * Newest first. Names are looked at in the order in which files go from one to the next, so none
+   * is missed; one that moves meanwhile is there twice. One name may be missing: of a file that just
+   * moves, or at which a writer was killed.
+   */
+  async #members(): Promise<readonly Member[]> {
+    const members: Member[] = []
+    for (let n = 0, missing = 0; missing < 2; n += 1) {
+      const member = await this.#member(n)
+      if (member) members.push(member)
+      missing = member ? 0 : missing + 1
+    }
+    return members
+  }
+
+  async #member(n: number): Promise<Member | undefined> {
+    const path = n === 0 ? this.#path : `${this.#path}.${n}`
     try {
-      return await Promise.all(
-        numbers.map(async (n) => {
-          const path = n === 0 ? this.#path : join(dir, `${name}.${n}`)
-          return { path, n, inode: String((await stat(path, { bigint: true })).ino) }
-        }),
-      )
+      return { path, inode: String((await stat(path, { bigint: true })).ino) }
     } catch (err) {
       if (hasErrno(err, 'ENOENT')) return undefined
       throw err
     }
   }
-}
-
-async function filesIn(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir)
-  } catch (err) {
-    if (hasErrno(err, 'ENOENT')) return []
-    throw err
-  }
-}
-
-function numberOf(file: string, name: string): number | undefined {
-  if (!file.startsWith(`${name}.`)) return undefined
-  const suffix = file.slice(name.length + 1)
-  return /^[1-9]\d*$/.test(suffix) ? Number(suffix) : undefined
 }
 
 /** What a file is known by, and whether it has a name still. */

@@ -96,14 +96,21 @@ export function guessEndpoint(
   { namespace, id }: { readonly namespace: string; readonly id: string },
   socketDirs: readonly string[],
 ): Endpoint | undefined {
-  const name = createHash('sha256')
-    .update(join(grpcAddress, namespace, id))
-    .digest('hex')
+  const name = socketName(grpcAddress, namespace, id)
   const path = socketDirs.map((dir) => join(dir, name)).find((each) => existsSync(each))
   return path === undefined
     ? undefined
     : { version: newestVersion, address: `unix://${path}`, protocol: 'ttrpc' }
 }
+
+/** Where the built-in host of a namespace is. Source: `#shim/socket.ts`, `#shim/grouping.ts`. */
+export const hostAddress = (socketDir: string, grpcAddress: string, namespace: string): string =>
+  `unix://${join(socketDir, socketName(grpcAddress, namespace, '@namespace'))}`
+
+const socketName = (grpcAddress: string, namespace: string, group: string): string =>
+  createHash('sha256')
+    .update(join(grpcAddress, namespace, group))
+    .digest('hex')
 
 const legacy = (address: string): Endpoint => ({ version: 2, address, protocol: 'ttrpc' })
 

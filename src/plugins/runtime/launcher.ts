@@ -1,13 +1,17 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
+import { fromBinary } from '@bufbuild/protobuf'
+
 import type { Any } from '#core/any/any.ts'
 import type { Context, Logger } from '#core/context.ts'
+import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
 import { isErrno } from '#sys/errno.ts'
 
 import {
   type Endpoint,
   guessEndpoint,
+  hostAddress,
   readEndpoint,
   writeEndpoint,
   writeLegacyAddress,
@@ -24,6 +28,15 @@ import { Shim } from './shim.ts'
 
 /** Where Go's shims have their sockets unless they are told otherwise, which older ones cannot be. */
 const shimSocketDir = '/run/containerd/s'
+
+/** How to come to a shim. */
+interface Way {
+  readonly program: ShimProgram
+  /** Starts it, or finds the one that runs. */
+  readonly start: () => Promise<Started>
+  /** Whether it is the host of the namespace. */
+  readonly grouped: boolean
+}
 
 /** Starts shims and finds those that run. */
 export class Launcher implements AsyncDisposable {
@@ -63,7 +76,9 @@ export class Launcher implements AsyncDisposable {
       const endpoint = await program.start(ctx, bundle, options)
       return { endpoint, scope: scope.move() }
     }
-    const shim = await this.#connect(ctx, bundle, program, start)
+    const grouped = program.builtin && this.#settings.isolation === 'namespace'
+    const own = shimCgroupOf(options) !== ''
+    const shim = await this.#connect(ctx, bundle, { program, start, grouped: grouped && !own })
     writeEndpoint(bundle.path, shim.endpoint)
     if (program.builtin) writeLegacyAddress(bundle.path, shim.endpoint)
     return shim
@@ -92,7 +107,10 @@ export class Launcher implements AsyncDisposable {
     const endpoint = this.#endpointOf(bundle)
     const find = (): Promise<Started> =>
       Promise.resolve({ endpoint, scope: openShimLog(bundle, this.#log) })
-    return await this.#connect(ctx, bundle, program, find, endpoint)
+    const { socketDir, address } = this.#settings
+    const shared = hostAddress(socketDir, address, bundle.namespace)
+    const grouped = program.builtin && endpoint.address === shared
+    return await this.#connect(ctx, bundle, { program, start: find, grouped })
   }
 
   #endpointOf(bundle: Bundle): Endpoint {
@@ -111,20 +129,12 @@ export class Launcher implements AsyncDisposable {
     await this.#hosts[Symbol.asyncDispose]()
   }
 
-  /** `expected` is where the shim must be; a host that is elsewhere is another. */
-  async #connect(
-    ctx: Context,
-    bundle: Bundle,
-    program: ShimProgram,
-    start: () => Promise<Started>,
-    expected?: Endpoint,
-  ): Promise<Shim> {
+  async #connect(ctx: Context, bundle: Bundle, { program, start, grouped }: Way): Promise<Shim> {
     const { namespace } = bundle
     await using scope = new AsyncDisposableStack()
-    const grouped = program.builtin && this.#settings.hostPerNamespace
     let endpoint: Endpoint | undefined
     if (grouped) endpoint = scope.use(await this.#hosts.join(ctx, namespace, start)).endpoint
-    if (!endpoint || (expected && endpoint.address !== expected.address)) {
+    if (!endpoint) {
       const started = await start()
       if (started.scope) scope.use(started.scope)
       endpoint = started.endpoint
@@ -138,4 +148,10 @@ export class Launcher implements AsyncDisposable {
   #programAt(path: string): ShimProgram {
     return new ShimProgram(path, this.#settings, this.#versions)
   }
+}
+
+/** A host that shall be in a control group of its own is not the one that all others share. */
+function shimCgroupOf(options: Any | undefined): string {
+  if (options?.typeUrl.split('/').at(-1) !== OptionsSchema.typeName) return ''
+  return fromBinary(OptionsSchema, options.value).shimCgroup
 }

@@ -15,6 +15,7 @@ import {
 
 import { ShimTaskManager } from './manager.ts'
 import { OciRuntimes } from './oci-runtimes.ts'
+import { type Isolation, isolations } from './settings.ts'
 import { ShimPlugin } from './shim-plugin.ts'
 
 /** `[plugins."io.containerd.runtime.v2.task"]` in config.toml. */
@@ -31,12 +32,18 @@ export interface TaskConfig {
    * an absolute path. Empty for runc, or crun where there is no runc.
    */
   readonly ociRuntime: string
+  /**
+   * Which containers share a process of the built-in shim host: those of a `namespace`, of a
+   * `sandbox` (as Go's shim has it), or none (`container`).
+   */
+  readonly isolation: string
 }
 
 const defaults: TaskConfig = {
   platforms: [hostPlatform],
   builtinShim: true,
   ociRuntime: '',
+  isolation: 'namespace',
 }
 
 /** When what there is to run containers with is looked at, after the start. */
@@ -61,6 +68,8 @@ export const taskPlugin = definePlugin({
       'Whether io.containerd.runc.v2 is answered by the built-in shim host instead of containerd-shim-runc-v2.',
     ociRuntime:
       'The OCI runtime of the built-in shim host, a name or a path, where clients name none; runc, or else crun, unless given.',
+    isolation:
+      'Which containers share a process of the built-in shim host: namespace, sandbox, or container for none.',
   },
 
   async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
@@ -86,7 +95,7 @@ export const taskPlugin = definePlugin({
       runcRoot: join(daemon.state, 'runc'),
       live: daemon.settings,
       builtinShim: config.builtinShim,
-      hostPerNamespace: (process.env['WHARF_SHIM_ISOLATION'] || 'namespace') === 'namespace',
+      isolation: isolationOf(config.isolation),
       hostBinary: programPath('containerd-shim-wharf-v1.mjs'),
       daemonBinary: programPath('wharfd.mjs'),
     }
@@ -94,6 +103,14 @@ export const taskPlugin = definePlugin({
     return new ShimTaskManager(ctx, settings, deps.events, launcher)
   },
 })
+
+function isolationOf(text: string): Isolation {
+  const found = isolations.find((each) => each === text)
+  if (found === undefined) {
+    throw invalidArgument(`isolation "${text}" is none of ${isolations.join(', ')}`)
+  }
+  return found
+}
 
 function platformOf(text: string): string {
   const platform = parsePlatform(text)

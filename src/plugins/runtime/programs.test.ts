@@ -103,7 +103,7 @@ suite('the name of a runtime', () => {
     runcRoot: dir,
     live: defaultSettings,
     builtinShim,
-    hostPerNamespace: true,
+    isolation: 'namespace' as const,
     hostBinary: join(dir, 'host.mjs'),
     daemonBinary: join(dir, 'wharfd.mjs'),
   })

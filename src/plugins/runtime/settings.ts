@@ -3,6 +3,10 @@ import type { Settings } from '#plugin/settings.ts'
 
 import type { OciRuntimes } from './oci-runtimes.ts'
 
+export const isolations = ['namespace', 'sandbox', 'container'] as const
+/** Which containers share a process of the built-in host: see `#shim/grouping.ts`. */
+export type Isolation = (typeof isolations)[number]
+
 /** What starting and finding shims depends on; the same for every task of a daemon. */
 export interface RuntimeSettings {
   /** Where work directories are: `<root>/<namespace>/<id>`. */
@@ -25,8 +29,8 @@ export interface RuntimeSettings {
   readonly runcRoot: string
   /** Whether `io.containerd.runc.v2` means the built-in host. */
   readonly builtinShim: boolean
-  /** Whether the built-in host serves all of a namespace, so that it can be asked without `start`. */
-  readonly hostPerNamespace: boolean
+  /** Which containers share a built-in host; that of a namespace can be asked without `start`. */
+  readonly isolation: Isolation
   /** Program of the built-in host. */
   readonly hostBinary: string
   /** What may change while the daemon runs. */

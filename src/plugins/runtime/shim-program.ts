@@ -114,7 +114,7 @@ export class ShimProgram {
   }
 
   #environment(namespace: string): NodeJS.ProcessEnv {
-    const { address, ttrpcAddress, socketDir, runcRoot } = this.#settings
+    const { address, ttrpcAddress, socketDir, runcRoot, isolation } = this.#settings
     const env: NodeJS.ProcessEnv = {
       ...process.env,
       ...variables(this.#settings.env ?? []),
@@ -125,7 +125,12 @@ export class ShimProgram {
       NAMESPACE: namespace,
     }
     if (!this.builtin) return env
-    return { ...env, WHARF_SHIM_SOCKET_DIR: socketDir, WHARF_RUNC_ROOT: runcRoot }
+    return {
+      ...env,
+      WHARF_SHIM_SOCKET_DIR: socketDir,
+      WHARF_RUNC_ROOT: runcRoot,
+      WHARF_SHIM_ISOLATION: isolation,
+    }
   }
 }
 
