@@ -34,6 +34,9 @@ export class CommandError extends Error {
 /** A run that did not end in its time; it was killed, with what it had started. */
 export class CommandTimeout extends CommandError {}
 
+/** A runtime's list of processes may be long; more than this is nothing that it means to say. */
+const maxOutput = 4 * 1024 * 1024
+
 let running = 0
 
 /** How many commands run now: each may be about to leave a process to this one. */
@@ -92,6 +95,8 @@ async function orKilled<T>(
 async function collect(stream: Readable | null): Promise<string> {
   if (!stream) return ''
   let text = ''
-  for await (const chunk of stream.setEncoding('utf8')) text += String(chunk)
+  for await (const chunk of stream.setEncoding('utf8')) {
+    if (text.length < maxOutput) text += String(chunk)
+  }
   return text
 }

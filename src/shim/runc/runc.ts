@@ -5,6 +5,7 @@ import { patienceUntil } from '#shim/patience.ts'
 
 import { CommandError, type CommandOptions, type StdioFds, run } from './command.ts'
 import { SealedPrograms } from './sealed-program.ts'
+import { StartSlots } from './start-slots.ts'
 
 /** Which OCI runtime, and what it is told with every command. */
 export interface RuncOptions {
@@ -58,6 +59,7 @@ export type RestoreOptions = CriuOptions & Omit<CreateOptions, 'noNewKeyring' | 
 /** Of this process. */
 const programs = new SealedPrograms()
 let executesSealed = true
+const slots = new StartSlots()
 
 /**
  * An OCI runtime with runc's command line: runc, crun, youki.
@@ -97,6 +99,7 @@ export class Runc {
   }
 
   async start(id: string, signal: AbortSignal): Promise<void> {
+    using _ = await slots.enter()
     await this.#run(['start', id], { signal })
   }
 
@@ -111,6 +114,7 @@ export class Runc {
     if (options.consoleSocket) args.push('--console-socket', options.consoleSocket)
     if (options.noPivotRoot) args.push('--no-pivot')
     const { bundle, stdio } = options
+    using _ = await slots.enter()
     await this.#run(['restore', ...args, '--no-subreaper', '--bundle', bundle, id], { stdio })
   }
 
@@ -157,6 +161,7 @@ export class Runc {
 
   /** For commands that enter a container. */
   async #runSealed(command: readonly string[], options: CommandOptions): Promise<void> {
+    using _ = await slots.enter()
     const program = executesSealed ? await programs.find(this.#options.binary) : undefined
     try {
       await this.#run(command, { ...options, program })
