@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync } from 'node:fs'
+import { closeSync, readFileSync, readSync, statSync } from 'node:fs'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { type TestContext, suite, test } from 'node:test'
 
 import { ShimFixture, execSpec, launch, readFifo, writeFifo } from '#shim/test-host.ts'
+import { isErrno } from '#sys/errno.ts'
+import { openFifo } from '#sys/fifo.ts'
 import { root } from '#testing/root.ts'
 
 import { PipeStdio } from './pipes.ts'
@@ -16,6 +18,21 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
     await using shim = await ShimFixture.open()
     await body(shim)
   })
+}
+
+/** What one reader gets at once: nothing at the end, `undefined` while there is nothing yet. */
+async function readOnce(path: string, size: number): Promise<Buffer | undefined> {
+  const buffer = Buffer.alloc(size)
+  const fd = openFifo(path, 'read', { nonblock: true })
+  try {
+    return buffer.subarray(0, readSync(fd, buffer))
+  } catch (err) {
+    if (!isErrno(err, 'EAGAIN')) throw err
+    await new Promise(setImmediate)
+    return undefined
+  } finally {
+    closeSync(fd)
+  }
 }
 
 suite('streams of a process', () => {
@@ -59,6 +76,24 @@ suite('streams of a process', () => {
     const tasks = await launch(shim, bundle, { stdout })
     const output = await readFifo(stdout)
     assert.equal(output.split('\n').length, 100_001)
+    assert.equal((await tasks.wait({ id: 'c' })).exitStatus, 0)
+  })
+
+  check('readers come and go, and no byte is lost or doubled', async (shim) => {
+    const stdout = await shim.fifo('out')
+    const bundle = await shim.bundle('c', ['seq', '300000'])
+    const tasks = await launch(shim, bundle, { stdout })
+    const chunks: Buffer[] = []
+    // Each reads once, and what it leaves is there for the next one.
+    for (let size = 1; ; size = (size * 7) % 65_521) {
+      const chunk = await readOnce(stdout, size)
+      if (chunk?.length === 0) break
+      if (chunk) chunks.push(chunk)
+    }
+    const lines = Buffer.concat(chunks).toString().trimEnd().split('\n')
+    assert.equal(lines.length, 300_000)
+    assert.ok(lines.every((line, n) => Number(line) === n + 1))
+    assert.ok(chunks.length > 50)
     assert.equal((await tasks.wait({ id: 'c' })).exitStatus, 0)
   })
 
