@@ -92,7 +92,7 @@ export interface Fetcher {
 export type Source = (offset: number) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 export interface PushOptions {
-  /** Repositories of the same registry that may have the blob, best first. */
+  /** Repositories of the same registry that may have the blob, best first: see `mountCandidates`. */
   readonly mountFrom?: readonly string[]
   /** Send blobs in pieces of this many bytes; in one piece when 0 or absent. */
   readonly chunkSize?: number

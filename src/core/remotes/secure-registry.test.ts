@@ -146,6 +146,10 @@ suite('registries with certificates and passwords', { skip: lacksRegistry ?? fal
       resolve(ctx, host, { hostsDirs: [keyless] }),
       /no private key in/,
     )
+    const other = await readFile(server.key, 'utf8')
+    const mixed = await hostsDir(host, { 'me.cert': cert, 'me.key': other })
+    const mixing = resolve(ctx, host, { hostsDirs: [mixed] })
+    await rejectsWith('invalid_argument', mixing, /certificates cannot be used: .*mismatch/)
   })
 
   test('a password is asked for, and never shown', async (t) => {

@@ -1,7 +1,8 @@
-import { getCACertificates } from 'node:tls'
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
 
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
 
+import { describe, invalidArgument } from '#lib/errors/errors.ts'
 import { hasErrno } from '#lib/fs/has-errno.ts'
 
 import type { TlsProfile } from './profile.ts'
@@ -40,7 +41,7 @@ const maxConnections = 64
  */
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions
-  readonly #tls: TlsOptions
+  #tls: TlsOptions | undefined
   /** By the URL of the proxy; empty for direct connections. */
   readonly #agents = new Map<string, Dispatcher>()
   /** What a peer last said in TLS before it ended the connection: undici only tells of the end. */
@@ -48,7 +49,6 @@ export class Transport implements AsyncDisposable {
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#tls = tlsOptions(options.tls)
   }
 
   /** Sends one request; redirects are not followed. Failures are those of the socket and of undici. */
@@ -97,13 +97,17 @@ export class Transport implements AsyncDisposable {
       ...common,
       uri: proxy,
       connectTimeout: dialTimeoutMs,
-      requestTls: this.#tls,
+      requestTls: this.#tlsOptions(),
       proxyTunnel: false,
     })
   }
 
+  #tlsOptions(): TlsOptions {
+    return (this.#tls ??= tlsOptions(this.#options.tls))
+  }
+
   #connector(timeout: number): buildConnector.connector {
-    const connect = buildConnector({ ...this.#tls, timeout, allowH2: false })
+    const connect = buildConnector({ ...this.#tlsOptions(), timeout, allowH2: false })
     return (options, callback) =>
       connect(options, (...result) => {
         const [, socket] = result
@@ -119,20 +123,23 @@ const isAlert = (err: Error): boolean => 'code' in err && String(err.code).start
 
 /** In Node's words. */
 interface TlsOptions {
-  readonly ca: string[]
+  readonly secureContext: SecureContext
   readonly rejectUnauthorized: boolean
-  readonly cert?: string[]
-  readonly key?: string[]
 }
 
+/** Made once: reading what a machine trusts takes longer than a handshake. */
 function tlsOptions({ ca, client, skipVerify }: TlsProfile): TlsOptions {
-  return {
-    ca: [...trusted(), ...ca],
-    rejectUnauthorized: !skipVerify,
-    ...(client.length > 0 && {
-      cert: client.map(({ cert }) => cert),
-      key: client.map(({ key }) => key),
-    }),
+  const cert = client.map((pair) => pair.cert)
+  const key = client.map((pair) => pair.key)
+  try {
+    const secureContext = createSecureContext({
+      ca: [...trusted(), ...ca],
+      ...(client.length > 0 && { cert, key }),
+    })
+    return { secureContext, rejectUnauthorized: !skipVerify }
+  } catch (err) {
+    // OpenSSL's words name the fault, and nothing of the key.
+    throw invalidArgument(`certificates cannot be used: ${describe(err)}`, { cause: err })
   }
 }
 
