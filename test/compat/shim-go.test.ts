@@ -157,12 +157,13 @@ for (const [name, find] of Object.entries({ '1.6': containerd1, '2': containerd2
 
     check('input reaches a container, and its end too', async (go) => {
       // ctr forgets to close stdin when that ends before the task exists.
+      const runs = `until ${go.command('task', 'ls')} | grep -q RUNNING; do sleep 0.1; done`
       const ran = await go.shell(
-        `(echo words; sleep 2) | ${go.command('run', ...rm, image, 'e', 'cat')}`,
+        `(echo words; ${runs}) | ${go.command('run', ...rm, image, 'e', 'cat')}`,
       )
       assert.deepEqual([ran.code, ran.stdout], [0, 'words\n'], ran.stderr)
       const big = go.command('run', ...rm, image, 'f', 'wc', '-c')
-      const counted = await go.shell(`(head -c 3000000 /dev/zero; sleep 2) | ${big}`)
+      const counted = await go.shell(`(head -c 3000000 /dev/zero; ${runs}) | ${big}`)
       assert.equal(counted.stdout.trim(), '3000000', counted.stderr)
     })
 
