@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -31,13 +32,14 @@ import { listenTtrpc } from '#lib/ttrpc/server.ts'
 import { EventExchange } from '#plugins/events/exchange.ts'
 import { ShimTaskManager } from '#plugins/runtime/manager.ts'
 import { programPath } from '#lib/release/release.ts'
+import { mountInfo } from '#sys/mount-info.ts'
 import { recordingLogger } from '#testing/context.ts'
 
 /** Which shim a bench runs containers with. */
 export interface BenchOptions {
   readonly builtinShim: boolean
   readonly runtime: string
-  /** Whether the OCI runtime is one that hangs when it is told to. */
+  /** Whether the OCI runtime is one that hangs, or kills its parent, when it is told to. */
   readonly hangs?: boolean
 }
 
@@ -53,6 +55,8 @@ export interface Bench extends AsyncDisposable {
   readonly timeouts: Map<string, number>
   /** Has the OCI runtime hang in a command from now on, such as `create`; in none without. */
   hang(command?: string): void
+  /** Has it kill the shim host once, before or after its next command of this name. */
+  killHost(when: 'before' | 'after', command: string): void
   /** Lets go of the shims and finds them again, as a restarted daemon does. */
   reopen(meanwhile?: () => void): Promise<void>
   create(
@@ -107,7 +111,8 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     events,
     logs,
     timeouts,
-    hang: (command = '') => writeFileSync(join(dir, 'hang'), command),
+    hang: (command = '') => writeFileSync(join(dir, 'order'), `hang ${command}`),
+    killHost: (when, command) => writeFileSync(join(dir, 'order'), `${when} ${command}`),
     get manager() {
       return manager
     },
@@ -144,6 +149,31 @@ export async function until(what: string, is: () => boolean | Promise<boolean>):
   }
 }
 
+/**
+ * Waits until nothing is left of a container: bundle, work directory, mounts, state and control
+ * groups of the runtime, processes of that.
+ */
+export async function assertNothingLeft(bench: Bench, id: string): Promise<void> {
+  const { dir, namespace } = bench
+  const places = {
+    bundle: bench.bundle(id),
+    work: join(dir, 'root', namespace, id),
+    runc: join(dir, 'runc', namespace, id),
+  }
+  const cgroups = readdirSync('/sys/fs/cgroup').map((each) =>
+    join('/sys/fs/cgroup', each, 'wharf-test', namespace, id),
+  )
+  const left = (): string[] => [
+    ...Object.values(places).filter((path) => existsSync(path)),
+    ...cgroups.filter((path) => existsSync(path)),
+    ...mountInfo().flatMap(({ mountPoint }) =>
+      mountPoint.startsWith(`${places.bundle}/`) ? [mountPoint] : [],
+    ),
+    ...processesWith('hanging-runc', places.bundle).map((pid) => `process ${pid}`),
+  ]
+  await until(`nothing is left, like ${left().join(' ')}`, () => left().length === 0)
+}
+
 /** Pids of processes whose command line has all of `words`. */
 export function processesWith(...words: string[]): number[] {
   return readdirSync('/proc')
@@ -164,12 +194,20 @@ export const processOf = (args: readonly string[], terminal = false): Any => ({
 export const run: (file: string, args: readonly string[]) => Promise<{ stdout: string }> =
   promisify(execFile)
 
-/** runc, but for the command that the file `hang` names. */
+/** runc, but for the command that the file `order` names, and what is to happen there. */
 function hangingRuntime(dir: string): string {
   const path = join(dir, 'hanging-runc')
   const script = `#!/bin/sh
-hang=$(cat ${dir}/hang 2>/dev/null)
-for word in "$@"; do [ "$word" = "$hang" ] && sleep 1000; done
+order=${dir}/order
+read -r what command < $order
+for word in "$@"; do
+  [ "$word" = "$command" ] || continue
+  case $what in
+    hang) sleep 1000 ;;
+    before) rm $order; kill -9 $PPID ;;
+    after) rm $order; runc "$@"; code=$?; kill -9 $PPID; exit $code ;;
+  esac
+done
 exec runc "$@"
 `
   writeFileSync(path, script, { mode: 0o755 })

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import type { Context } from '#core/context.ts'
 import type { Task } from '#core/runtime/runtime.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
-import { mountInfo } from '#sys/mount-info.ts'
 import { mkfifo } from '#sys/node.ts'
 import { root } from '#testing/root.ts'
 
-import { type Bench, openBench, processesWith, processOf, until } from './runtime-bench.ts'
+import {
+  type Bench,
+  assertNothingLeft,
+  openBench,
+  processesWith,
+  processOf,
+  until,
+} from './runtime-bench.ts'
 
 const options = { builtinShim: true, runtime: 'io.containerd.runc.v2', hangs: true }
 const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
@@ -71,28 +77,6 @@ async function end(bench: Bench, id: string): Promise<void> {
   await task.wait(ctx)
   await manager.delete(ctx, id)
   await assertNothingLeft(bench, id)
-}
-
-/** Bundle, work directory, mounts, state and control groups of the runtime, processes. */
-async function assertNothingLeft(bench: Bench, id: string): Promise<void> {
-  const { dir, namespace } = bench
-  const places = {
-    bundle: bench.bundle(id),
-    work: join(dir, 'root', namespace, id),
-    runc: join(dir, 'runc', namespace, id),
-  }
-  const cgroups = readdirSync('/sys/fs/cgroup').map((each) =>
-    join('/sys/fs/cgroup', each, 'wharf-test', namespace, id),
-  )
-  const left = (): string[] => [
-    ...Object.values(places).filter((path) => existsSync(path)),
-    ...cgroups.filter((path) => existsSync(path)),
-    ...mountInfo().flatMap(({ mountPoint }) =>
-      mountPoint.startsWith(`${places.bundle}/`) ? [mountPoint] : [],
-    ),
-    ...processesWith('hanging-runc', places.bundle).map((pid) => `process ${pid}`),
-  ]
-  await until(`nothing is left, like ${left().join(' ')}`, () => left().length === 0)
 }
 
 void suite('an OCI runtime that hangs', () => {
