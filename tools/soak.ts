@@ -31,6 +31,7 @@ const sliced = [
   'src/lib/{grpc,ttrpc}/wire.test.ts',
   'src/core/metadata/gc-look.test.ts',
   'test/compat/gc-go.test.ts',
+  'test/integration/host-steps.test.ts',
 ]
 
 interface Options {
