@@ -133,9 +133,9 @@ suite('our clients of a containerd written in Go', { skip, timeout: 60_000 }, ()
       break
     }
     await creating
-    await assert.rejects(Array.fromAsync(grpc.client(Events).subscribe({}, { timeoutMs: 50 })), {
-      code: 'deadline_exceeded',
-    })
+    // Who notices first says it: this client with a code, or the daemon with these words.
+    const late = Array.fromAsync(grpc.client(Events).subscribe({}, { timeoutMs: 50 }))
+    await assert.rejects(late, /deadline exceeded/)
   })
 
   test('ttrpc errors carry their code', async () => {
