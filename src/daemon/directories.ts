@@ -1,4 +1,4 @@
-import { chmod, mkdir, stat } from 'node:fs/promises'
+import { chmodSync, mkdirSync, statSync } from 'node:fs'
 
 import type { Config } from './config/config.ts'
 
@@ -9,20 +9,20 @@ import type { Config } from './config/config.ts'
  *
  * Source: upstream `CreateTopLevelDirectories`.
  */
-export async function makeDirectories({ root, state, temp }: Config): Promise<void> {
-  await make(root, 0o700)
-  await make(state, 0o711)
+export function makeDirectories({ root, state, temp }: Config): void {
+  make(root, 0o700)
+  make(state, 0o711)
   if (temp === '') return
-  await make(temp, 0o700)
+  make(temp, 0o700)
   process.env['TMPDIR'] = temp
 }
 
-async function make(path: string, mode: number): Promise<void> {
-  const isNew = (await mkdir(path, { recursive: true, mode })) !== undefined
-  const found = isNew ? mode : (await stat(path)).mode & 0o7777
+function make(path: string, mode: number): void {
+  const isNew = mkdirSync(path, { recursive: true, mode }) !== undefined
+  const found = isNew ? mode : statSync(path).mode & 0o7777
   try {
     // Of what was just made the umask has taken its part.
-    if (isNew || (found & 0o777 & ~mode) !== 0) await chmod(path, found & mode)
+    if (isNew || (found & 0o777 & ~mode) !== 0) chmodSync(path, found & mode)
   } catch (err) {
     // In a user namespace the directory may be of somebody else, whose business its mode is.
     if (!(err instanceof Error && 'code' in err && err.code === 'EPERM')) throw err

@@ -128,7 +128,7 @@ class EmbeddedServer implements DaemonServer {
     const { log, signal } = this.#ctx
     const { root, state } = this.#config
     log.info('starting wharfd', { version, root, state })
-    await makeDirectories(this.#config)
+    makeDirectories(this.#config)
     await using scope = new AsyncDisposableStack()
     const tracing = await openOwnTracing(log)
     if (tracing) scope.use(tracing)

@@ -1,6 +1,5 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, rm } from 'node:fs/promises'
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 
@@ -18,9 +17,9 @@ export interface SocketOwner {
  * Makes room for a unix socket as containerd does: its directory (0770 if it is missing), and no
  * stale socket in it. The caller must know that nobody serves there any more.
  */
-export async function prepareSocket(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o770 })
-  await rm(path, { force: true })
+export function prepareSocket(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o770 })
+  rmSync(path, { force: true })
 }
 
 /**
@@ -34,7 +33,7 @@ export async function claimSocket(path: string, signal: AbortSignal): Promise<vo
       `socket "${path}" is in use by another process; stop it or choose another address`,
     )
   }
-  await prepareSocket(path)
+  prepareSocket(path)
 }
 
 /** How long to wait for whoever may serve on a socket, ms. */
@@ -55,7 +54,7 @@ async function answers(path: string, signal: AbortSignal): Promise<boolean> {
 }
 
 /** Gives a socket that is being listened on its mode and owner. */
-export async function ownSocket(path: string, owner: SocketOwner): Promise<void> {
-  await chmod(path, owner.mode ?? 0o660)
-  await chown(path, owner.uid, owner.gid)
+export function ownSocket(path: string, owner: SocketOwner): void {
+  chmodSync(path, owner.mode ?? 0o660)
+  chownSync(path, owner.uid, owner.gid)
 }

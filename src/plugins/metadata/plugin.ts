@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Metadata } from '#core/metadata/metadata.ts'
@@ -39,7 +39,7 @@ export const metadataPlugin = definePlugin({
     if (config.noSync) ctx.log.warn('using async mode for boltdb')
     const path = join(rootDir, 'meta.db')
     meta.exports['path'] = path
-    await mkdir(rootDir, { recursive: true, mode: directoryMode })
+    mkdirSync(rootDir, { recursive: true, mode: directoryMode })
     await using scope = new AsyncDisposableStack()
     const { noSync } = config
     const { signal } = ctx

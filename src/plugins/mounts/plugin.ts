@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { MountHandler } from '#core/mount/manager.ts'
@@ -22,7 +22,7 @@ export const mountManagerPlugin = definePlugin({
   requires: { metadata: MetadataPlugin, handlers: each(MountHandlerPlugin) },
   async init({ ctx, daemon, stateDir, deps }) {
     const targets = join(stateDir, 't')
-    await mkdir(targets, { recursive: true, mode: 0o700 })
+    mkdirSync(targets, { recursive: true, mode: 0o700 })
     await using scope = new AsyncDisposableStack()
     const db = await openDatabase(join(stateDir, 'mounts.db'), {
       signal: ctx.signal,

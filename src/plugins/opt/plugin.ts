@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 import { definePlugin } from '#plugin/plugin.ts'
@@ -23,7 +23,7 @@ export const optPlugin = definePlugin({
       ['lib', 'LD_LIBRARY_PATH'],
     ] as const) {
       const directory = join(config.path, name)
-      await mkdir(directory, { recursive: true, mode: 0o711 })
+      mkdirSync(directory, { recursive: true, mode: 0o711 })
       scope.use(putFirst(variable, directory))
     }
     return scope.move()

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
@@ -72,12 +72,12 @@ export const taskPlugin = definePlugin({
       'Which containers share a process of the built-in shim host: namespace, sandbox, or container for none.',
   },
 
-  async init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
+  init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
     meta.platforms.push(...config.platforms.map(platformOf))
     meta.exports['log-uri-schemes'] =
       'fifo,binary,binary-v2,file' + (config.builtinShim ? ',json-file' : '')
     // 0711 lets a container's remapped root reach its bundle.
-    for (const dir of [rootDir, stateDir]) await mkdir(dir, { recursive: true, mode: 0o711 })
+    for (const dir of [rootDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o711 })
     const ociRuntimes = new OciRuntimes(config.ociRuntime)
     // Not while clients wait for the daemon.
     const report = setTimeout(() => void ociRuntimes.report(ctx), reportAfterMs).unref()

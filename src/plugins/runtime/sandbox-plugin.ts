@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmodSync, mkdirSync } from 'node:fs'
 
 import { definePlugin } from '#plugin/plugin.ts'
 import { EventPlugin, RuntimePlugin, SandboxControllerPlugin } from '#plugins/types.ts'
@@ -11,11 +11,11 @@ export const sandboxControllerPlugin = definePlugin({
   type: SandboxControllerPlugin,
   id: 'shim',
   requires: { shims: ShimPlugin, tasks: RuntimePlugin, events: EventPlugin },
-  async init({ ctx, rootDir, stateDir, deps }) {
+  init({ ctx, rootDir, stateDir, deps }) {
     for (const dir of [rootDir, stateDir]) {
-      await mkdir(dir, { recursive: true, mode: 0o700 })
+      mkdirSync(dir, { recursive: true, mode: 0o700 })
       // An older containerd made it 0711.
-      await chmod(dir, 0o700)
+      chmodSync(dir, 0o700)
     }
     const roots = { root: rootDir, state: stateDir }
     return new ShimSandboxController(ctx, roots, deps.shims.launcher, deps.events)

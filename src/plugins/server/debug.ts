@@ -41,7 +41,7 @@ export const debugServerPlugin = definePlugin({
         if (where.path) await claimSocket(where.path, signal)
         const { handle } = scope.use(await openDebugHandler())
         const server = scope.use(await listenHttp(where, handle, log))
-        if (where.path) await ownSocket(where.path, config)
+        if (where.path) ownSocket(where.path, config)
         const at = where.path ?? `${where.host}:${server.port}`
         meta.exports['address'] = at
         log.info('serving...', { address: at })

@@ -66,7 +66,7 @@ export const ttrpcServerPlugin = definePlugin({
             },
           ),
         )
-        await ownSocket(path, config)
+        ownSocket(path, config)
         log.info('serving...', { address: path })
       },
       [Symbol.asyncDispose]: async () => await scope.disposeAsync(),

@@ -20,7 +20,7 @@ export async function listenUnixGrpc(
     { ...options, peerOf: (socket) => peerCredentials(socketFd(socket)) },
   )
   try {
-    await ownSocket(path, owner)
+    ownSocket(path, owner)
   } catch (err) {
     await server[Symbol.asyncDispose]()
     throw err
