@@ -47,10 +47,13 @@ const exportsOf = (name: string): readonly [string, unknown][] =>
 /** `late(key)`: a function that stands for one of the module, also after `new`. */
 const lateOf = (name: string): string => `
 function late(key) {
-  return function (...args) {
+  function standIn(...args) {
     const own = ${moduleOf(name)}[key]
     return new.target ? Reflect.construct(own, args) : Reflect.apply(own, this, args)
   }
+  // Some functions tell util.promisify what they are as promises.
+  const custom = Symbol.for('nodejs.util.promisify.custom')
+  return Object.defineProperty(standIn, custom, { get: () => ${moduleOf(name)}[key][custom] })
 }`
 
 /** What `require` gives of a module that is loaded late. */

@@ -1,9 +1,8 @@
 import { buffer } from 'node:stream/consumers'
 
 import { invalidArgument } from '#lib/errors/errors.ts'
-
 import { publishEvent } from '#plugins/events/publish.ts'
-import { ociHook } from './oci-hook.ts'
+
 import { builtins } from './builtins.ts'
 import { loadCatalog } from './catalog.ts'
 import { refuseUnknownKeys } from './config/check.ts'
@@ -15,6 +14,7 @@ import { explain, explanationText } from './config/explain.ts'
 import { configure, readConfig } from './config/load.ts'
 import type { Flags } from './flags.ts'
 import { createLogger } from './log.ts'
+import { ociHook } from './oci-hook.ts'
 
 /**
  * Runs a command other than serving. @returns what to print.
@@ -25,9 +25,7 @@ export async function runCommand(flags: Flags): Promise<string> {
   const [word = '', ...rest] = flags.words
   if (word === 'config') return await configCommand(flags, rest)
   if (word === 'publish') return await publish(flags)
-  if (word === 'oci-hook') {
-    return await ociHook(rest)
-  }
+  if (word === 'oci-hook') return await ociHook(rest)
   throw invalidArgument(`unknown command "${word}"; see wharfd --help`)
 }
 

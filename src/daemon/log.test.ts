@@ -53,4 +53,18 @@ void suite('log', () => {
     log.with({ trace_id: 'abc', n: 1 }).info('unseen')
     assert.deepEqual(lines, ['level=info msg=seen trace_id=abc n=1', 'level=info msg=unseen n=1'])
   })
+
+  void test('what is not logged is not even looked at', () => {
+    const log = createLogger({ level: 'info', format: 'text', traceId: false }, sink())
+    const fields = new Proxy({}, { ownKeys: () => assert.fail('was looked at') })
+    log.with({ a: 1 }).debug('unheard', fields)
+    assert.throws(() => log.info('heard', fields), /was looked at/)
+  })
+
+  void test('a field that is called as a part of the line is told apart from it', () => {
+    const { lines, write } = sink()
+    const log = createLogger({ level: 'info', format: 'text', traceId: false }, { write })
+    log.info('real', { msg: 'other' })
+    assert.deepEqual(lines, ['level=info msg=real fields.msg=other'])
+  })
 })

@@ -21,13 +21,11 @@ export {
   SkipPlugin,
 } from '#plugin/plugin.ts'
 export {
-  TaskMonitorPlugin,
-  ContainerMonitorPlugin,
-  StreamingPlugin,
   ApiPlugin,
   type ApiService,
   AuditPlugin,
   type CallObserver,
+  ContainerMonitorPlugin,
   ContainersService,
   ContentPlugin,
   ContentService,
@@ -51,6 +49,8 @@ export {
   ServerPlugin,
   SnapshotPlugin,
   SnapshotsService,
+  StreamingPlugin,
+  TaskMonitorPlugin,
   TasksService,
   type TracingProcessor,
   TracingProcessorPlugin,

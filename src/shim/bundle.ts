@@ -28,7 +28,7 @@ export interface RuntimeOptions {
   readonly criuImagePath: string
   /** Where criu logs; the container's work directory if empty. */
   readonly criuWorkPath: string
-  /** The control group that a shim of a container joins; a host of many joins none. */
+  /** The control group that the host is in: it was started for those who ask for the same one. */
   readonly shimCgroup: string
 }
 

@@ -6,6 +6,7 @@ import { isErrno } from '#sys/errno.ts'
 import { lives } from '#sys/process-end.ts'
 
 import { cgroupsOf, endRuntimes, removeEmptyCgroups } from './half-made.ts'
+import { kill } from './kill-tree.ts'
 import { readRecord } from './record.ts'
 
 /**
@@ -35,13 +36,5 @@ function pidsIn(path: string): number[] {
   } catch (err) {
     if (isErrno(err, 'ENOENT', 'ENODEV')) return []
     throw err
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (err) {
-    if (!isErrno(err, 'ESRCH')) throw err
   }
 }

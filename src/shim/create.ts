@@ -49,10 +49,6 @@ export async function createContainer(
   const stdio = { terminal, stdin, stdout, stderr }
   const options = readRequestOptions(request.options, services.env)
   writeOptions(bundle, options)
-  if (options.shimCgroup) {
-    const why = 'a host of many containers joins the control group of none'
-    services.log.warn('shim_cgroup is not applied', { id, group: options.shimCgroup, why })
-  }
   const runc = openRunc(bundle, services.namespace, options)
 
   await using undo = new AsyncDisposableStack()

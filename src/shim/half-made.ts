@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { cgroupMounts } from '#sys/cgroup.ts'
 import { isErrno } from '#sys/errno.ts'
-import { mountInfo } from '#sys/mount-info.ts'
 
 import { killTree } from './kill-tree.ts'
 
@@ -45,8 +45,7 @@ export async function removeEmptyCgroups(bundle: string): Promise<void> {
 export function cgroupsOf(bundle: string): string[] {
   const path = cgroupPathOf(bundle)
   if (path === undefined) return []
-  return mountInfo()
-    .filter(({ type }) => type === 'cgroup' || type === 'cgroup2')
+  return cgroupMounts()
     .map(({ mountPoint }) => join(mountPoint, path))
     .filter((each) => existsSync(each))
 }

@@ -20,7 +20,8 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-function kill(pid: number): void {
+/** Kills a process, which may have ended. */
+export function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch (err) {

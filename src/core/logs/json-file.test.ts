@@ -27,7 +27,13 @@ void suite('the log driver json-file', () => {
   })
 
   void test('a URI that says anything else is refused', () => {
-    const bad = ['json-file://', 'json-file:x', 'json-file:///', 'json-file://host/x']
+    const bad = [
+      'json-file://',
+      'json-file:x',
+      'json-file:///',
+      'json-file://host/x',
+      'json-file:///a%zz',
+    ]
     const queries = ['max-size=0', 'max-size=ten', 'max-size=', 'max-file=0', 'max-file=1.5']
     const more = ['max-file=100000', 'compress=true', 'maxsize=1m']
     for (const uri of [

@@ -73,9 +73,17 @@ export function parseJsonFileUri(uri: string): JsonFileTarget {
     given[name] = value
   }
   return {
-    path: decodeURIComponent(url.pathname),
+    path: decodePath(uri, url.pathname),
     maxSize: parseSize(uri, given['max-size'] ?? ''),
     maxFile: parseCount(uri, given['max-file'] ?? ''),
+  }
+}
+
+function decodePath(uri: string, path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch (err) {
+    throw invalidArgument(`log URI "${uri}": % in the path is %25`, { cause: err })
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 
 import type { Descriptor, Image } from '#core/images/images.ts'
 import {
@@ -25,6 +25,7 @@ import type { Blob } from '#doctor/checks/blobs.ts'
 
 /** More than any real index or manifest has, in bytes. */
 const maxJsonBytes = 16 << 20
+const openBrace = 0x7b
 /** The whole name of an image, beside its manifest in an index. */
 const nameAnnotation = 'io.containerd.image.name'
 /** Often only a tag, which names nothing by itself. */
@@ -71,9 +72,11 @@ function nameIn(annotations: Readonly<Record<string, string>>): string | undefin
 /** What a blob lists, if it is a manifest or an index; many do not say so themselves. */
 async function describeBlob({ digest, path, size }: Blob): Promise<Described | undefined> {
   if (size > maxJsonBytes) return undefined
-  const bytes = await readFile(path)
-  // Most blobs are layers: those need not be parsed to be known as no object.
-  if (bytes[0] !== 0x7b) return undefined
+  await using file = await open(path)
+  // Most blobs are layers: those need not be read to be known as no object.
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, 0)
+  if (buffer[0] !== openBrace) return undefined
+  const bytes = await file.readFile()
   try {
     const root = parseObject(bytes, 'blob')
     const mediaType = typeOf(root)

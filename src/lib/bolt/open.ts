@@ -79,7 +79,7 @@ export async function openFile(
 ): Promise<Database> {
   const readOnly = options.readOnly ?? false
   const noSync = options.noSync ?? false
-  const tasks = [...settling]
+  const tasks = [allOf(settling)]
   let meta = readMeta(file)
   if (meta === undefined && !readOnly) {
     await create(file, !noSync)
@@ -124,7 +124,7 @@ const locked = (path: string, cause?: unknown) =>
   )
 
 /** As `Promise.all`; that one has failed is said to those who wait, and only to them. */
-function allOf(tasks: readonly Promise<void>[]): Promise<unknown> {
+function allOf(tasks: readonly Promise<unknown>[]): Promise<unknown> {
   const all = Promise.all(tasks)
   all.catch(() => {})
   return all

@@ -2,13 +2,13 @@ import type { Context } from '#core/context.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import { unavailable } from '#lib/errors/errors.ts'
 
-/** Whose task it is. */
+/** Whose task or sandbox it is. */
 export interface TaskName {
   readonly namespace: string
   readonly id: string
 }
 
-/** Tasks that are there, but whose shims are still looked for. Nobody waits for one without end. */
+/** Tasks or sandboxes that are there, but whose shims are still looked for. Nobody waits for one without end. */
 export class Loading {
   readonly #running = new Map<
     string,
@@ -29,7 +29,7 @@ export class Loading {
   async of(ctx: Context, { namespace, id }: TaskName, ms: number): Promise<void> {
     const loading = this.#running.get(`${namespace}/${id}`)
     if (!loading || (await endsWithin(ctx, loading.done, ms))) return
-    throw unavailable(`task ${id}: no shim serves it yet, and one is still looked for`)
+    throw unavailable(`${id}: no shim serves it yet, and one is still looked for`)
   }
 
   /** Waits for all of a namespace, or of every one, as far as they are found in `ms`. */

@@ -1,5 +1,5 @@
-import { type Context, namespaceOf, withTimeout } from '#core/context.ts'
 import type { Any } from '#core/any/any.ts'
+import { type Context, namespaceOf, withTimeout } from '#core/context.ts'
 import type { Publisher } from '#core/events/events.ts'
 import type {
   Sandbox,
@@ -10,7 +10,6 @@ import type {
   SandboxPlatform,
   SandboxStatus,
 } from '#core/sandbox/controller.ts'
-import { partOf, toAny } from './wire.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import {
   alreadyExists,
@@ -25,10 +24,12 @@ import { dateFromProto } from '#proxy/convert/timestamp.ts'
 import { type Bundle, type BundleRoots, createBundle } from './bundle.ts'
 import { cleanUp, endShim, publishDeath, removeBundle } from './end-shim.ts'
 import type { Launcher } from './launcher.ts'
+import { Loading } from './loading.ts'
 import { Pending } from './pending.ts'
 import { findBundles, programOf, removeLeftovers } from './recover.ts'
 import { formatTaskApi } from './sandbox-endpoint.ts'
 import type { Shim } from './shim.ts'
+import { partOf, toAny } from './wire.ts'
 
 /** How long the program of a shim may take to start one. */
 const startMs = 60_000
@@ -48,7 +49,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   readonly #launcher: Launcher
   readonly #events: Publisher
   readonly #shims = new Map<string, Shim>()
-  readonly #loading = new Map<string, Promise<void>>()
+  readonly #loading = new Loading()
   readonly #pending = new Pending()
   readonly #stop = new AbortController()
 
@@ -170,7 +171,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   /** Lets go of the shims. They, and their sandboxes, go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
-    await Promise.allSettled(this.#loading.values())
+    await this.#loading.settled()
     await this.#pending.settled()
     await this.#launcher[Symbol.asyncDispose]()
     const shims = [...this.#shims.values()]
@@ -235,9 +236,9 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   }
 
   async #find(ctx: Context, id: string): Promise<Shim | undefined> {
-    const key = keyOf({ namespace: namespaceOf(ctx), id })
-    await raceAbort(this.#loading.get(key) ?? Promise.resolve(), ctx.signal)
-    return this.#shims.get(key)
+    const name = { namespace: namespaceOf(ctx), id }
+    await this.#loading.of(ctx, name, startMs)
+    return this.#shims.get(keyOf(name))
   }
 
   #add(shim: Shim): void {
@@ -264,16 +265,12 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
 
   #recover(): void {
     for (const bundle of findBundles(this.#roots)) {
-      const key = keyOf(bundle)
-      const done = this.#recoverOne(bundle)
-        .catch((err: unknown) => {
-          this.#ctx.log.error('failed to load sandbox', { path: bundle.path, error: describe(err) })
-        })
-        .finally(() => this.#loading.delete(key))
-      this.#loading.set(key, done)
+      const done = this.#recoverOne(bundle).catch((err: unknown) => {
+        this.#ctx.log.error('failed to load sandbox', { path: bundle.path, error: describe(err) })
+      })
+      this.#loading.add(bundle, done)
     }
-    const loaded = Promise.all(this.#loading.values())
-    void this.#pending.add(loaded.then(async () => await this.#tidy()))
+    void this.#pending.add(this.#loading.settled().then(async () => await this.#tidy()))
   }
 
   async #tidy(): Promise<void> {

@@ -11,6 +11,7 @@ export const streamManagerPlugin = definePlugin({
   init({ deps }) {
     const streams = new OpenStreams()
     const registered = deps.metadata.registerCollectible(streams)
-    return Object.assign(streams, { [Symbol.dispose]: () => registered[Symbol.dispose]() })
+    const end = async (): Promise<void> => await Promise.resolve(registered[Symbol.dispose]())
+    return Object.assign(streams, { [Symbol.asyncDispose]: end })
   },
 })

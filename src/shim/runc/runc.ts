@@ -99,7 +99,7 @@ export class Runc {
   }
 
   async start(id: string, signal: AbortSignal): Promise<void> {
-    using _ = await slots.enter()
+    using _ = await slots.enter(signal)
     await this.#run(['start', id], { signal })
   }
 
@@ -161,7 +161,7 @@ export class Runc {
 
   /** For commands that enter a container. */
   async #runSealed(command: readonly string[], options: CommandOptions): Promise<void> {
-    using _ = await slots.enter()
+    using _ = await slots.enter(options.signal)
     const program = executesSealed ? await programs.find(this.#options.binary) : undefined
     try {
       await this.#run(command, { ...options, program })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 
+import { CommandTimeout } from './command.ts'
 import { StartSlots } from './start-slots.ts'
 
 void suite('places for starts', () => {
@@ -41,5 +42,18 @@ void suite('places for starts', () => {
     slot[Symbol.dispose]()
     const again = await slots.enter()
     again[Symbol.dispose]()
+  })
+
+  void test("who has no time left does not wait, and takes nobody's place", async () => {
+    const slots = new StartSlots(1, 60_000)
+    const first = await slots.enter()
+    const stop = new AbortController()
+    const left = slots.enter(stop.signal)
+    const staying = slots.enter()
+    stop.abort()
+    await assert.rejects(left, CommandTimeout)
+    first[Symbol.dispose]()
+    const slot = await staying
+    slot[Symbol.dispose]()
   })
 })

@@ -1,5 +1,9 @@
 import { availableParallelism } from 'node:os'
 
+import { Semaphore } from '#lib/async/semaphore.ts'
+
+import { CommandTimeout } from './command.ts'
+
 /** How many runtimes that start something work at once: more would only take each other's time. */
 const places = Math.max(8, 4 * availableParallelism())
 /** How long one keeps its place, ms: who takes longer is stuck, or waits for something. */
@@ -13,29 +17,27 @@ const patienceMs = 2_000
  */
 export class StartSlots {
   readonly #patienceMs: number
-  readonly #waiting: (() => void)[] = []
-  #free: number
+  readonly #places: Semaphore
 
   constructor(free: number = places, patience: number = patienceMs) {
-    this.#free = free
+    this.#places = new Semaphore(free)
     this.#patienceMs = patience
   }
 
-  /** Waits for a place; disposal gives it back. */
-  async enter(): Promise<Disposable> {
-    if (this.#free > 0) this.#free -= 1
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  /** Waits for a place; disposal gives it back. @throws `CommandTimeout` when `signal` aborts before. */
+  async enter(signal?: AbortSignal): Promise<Disposable> {
     const slot = new DisposableStack()
-    slot.defer(() => this.#leave())
+    slot.use(await this.#acquire(signal))
     const late = setTimeout(() => slot.dispose(), this.#patienceMs).unref()
     slot.defer(() => clearTimeout(late))
     return slot
   }
 
-  /** The place goes to the next one. */
-  #leave(): void {
-    const next = this.#waiting.shift()
-    if (next) next()
-    else this.#free += 1
+  async #acquire(signal: AbortSignal | undefined): Promise<Disposable> {
+    try {
+      return await this.#places.acquire(signal ? { signal } : {})
+    } catch (err) {
+      throw new CommandTimeout('other runtimes left it no time to run', '', { cause: err })
+    }
   }
 }

@@ -1,6 +1,8 @@
 import { closeSync, constants, fchownSync, fstatSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 
+import { pipe } from '#sys/fifo.ts'
+
 import type { StreamOwner } from './stdio.ts'
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_NONBLOCK, O_APPEND, O_CREAT } = constants
@@ -35,6 +37,17 @@ export function openOutput(path: string, options: OpenStreamOptions = {}): Strea
   } finally {
     closeSync(held)
   }
+}
+
+/** An unnamed pipe whose ends are closed with the stacks. @throws {SystemError} */
+export function openPipe(
+  readers: DisposableStack,
+  writers: DisposableStack,
+): ReturnType<typeof pipe> {
+  const ends = pipe()
+  readers.defer(() => closeSync(ends.read))
+  writers.defer(() => closeSync(ends.write))
+  return ends
 }
 
 /** Opens where a process reads. With the kept writer clients may come and go. @throws {SystemError} */

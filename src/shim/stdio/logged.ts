@@ -3,9 +3,7 @@ import { closeSync } from 'node:fs'
 import type { Logger } from '#core/context.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import type { StdioFds } from '#shim/runc/command.ts'
-import { pipe } from '#sys/fifo.ts'
-
-import { giveTo, openInput } from './fifo.ts'
+import { giveTo, openInput, openPipe } from './fifo.ts'
 import { type OutputSink, openSink } from './sink.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
 
@@ -39,11 +37,11 @@ export class LoggedStdio implements ProcessStdio {
     theirs.defer(() => closeSync(stdin.fd))
     const { keep } = stdin
     if (keep !== undefined) stdinWriter.defer(() => closeSync(keep))
-    const [out, err] = [pipe(), pipe()]
-    for (const { write } of [out, err]) {
-      theirs.defer(() => closeSync(write))
-      giveTo(owner, write)
-    }
+    using readers = new DisposableStack()
+    const [out, err] = [openPipe(readers, theirs), openPipe(readers, theirs)]
+    for (const { write } of [out, err]) giveTo(owner, write)
+    // They are the sink's from here on.
+    readers.move()
     const sink = await openSink(stdout, owner, [out.read, err.read], log)
     const held = { theirs: theirs.move(), stdinWriter: stdinWriter.move() }
     return new LoggedStdio([stdin.fd, out.write, err.write], sink, held)

@@ -3,9 +3,9 @@ import { Socket } from 'node:net'
 import { Writable } from 'node:stream'
 
 import type { Logger } from '#core/context.ts'
-import { pipe, setNonblock } from '#sys/fifo.ts'
+import { setNonblock } from '#sys/fifo.ts'
 
-import { type Stream, openLogFile, openOutput } from './fifo.ts'
+import { type Stream, openLogFile, openOutput, openPipe } from './fifo.ts'
 import { isSinkUri, openSink } from './sink.ts'
 import type { ProcessOwner } from './stdio.ts'
 import { parseTarget } from './target.ts'
@@ -43,11 +43,17 @@ function toStream({ fd, keep }: Stream): Outlet {
 /** A terminal has no stderr: that pipe ends at once. */
 async function toSink(uri: string, owner: ProcessOwner, log: Logger): Promise<Outlet> {
   using scope = new DisposableStack()
-  const [out, err] = [pipe(), pipe()]
-  closeSync(err.write)
+  using readers = new DisposableStack()
+  using writers = new DisposableStack()
+  const out = openPipe(readers, writers)
   setNonblock(out.write, true)
   const writer = openWriter(out.write)
+  writers.move()
   scope.defer(() => writer.destroy())
+  using ends = new DisposableStack()
+  const err = openPipe(readers, ends)
+  // They are the sink's from here on.
+  readers.move()
   const sink = await openSink(uri, owner, [out.read, err.read], log)
   scope.defer(() => sink.close())
   const held = scope.move()
