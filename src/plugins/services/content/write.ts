@@ -7,6 +7,7 @@ import {
   type WriteContentRequest,
   type WriteContentResponseSchema,
 } from '#gen/services/content_pb.ts'
+import { weighBuffers } from '#lib/bytes/weigh-buffers.ts'
 import { CodedError, hasCode } from '#lib/errors/errors.ts'
 import { dateToProto } from '#proxy/convert/timestamp.ts'
 
@@ -21,6 +22,9 @@ type Response = MessageInitShape<typeof WriteContentResponseSchema>
  * The first request names the upload with `ref`, whatever its action, and holds it until the end.
  * Ending without COMMIT keeps what has come. The last answer is sent twice, as upstream does.
  */
+
+/** An upload of more bytes than this is worth preparing for. */
+const largeUpload = 16 << 20
 
 /**
  * Receives an upload. Source: upstream `plugins/services/content/contentserver`.
@@ -121,6 +125,7 @@ class Upload {
       await this.#writer.truncate(ctx, 0)
       offset = 0
     }
+    if (offset > largeUpload) weighBuffers()
     if (request.data.length > 0) await this.#writer.write(ctx, request.data)
     return offset + request.data.length
   }

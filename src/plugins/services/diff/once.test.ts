@@ -68,21 +68,20 @@ const directoryOf = ([mount]: readonly Mount[]): string => mount?.source ?? ''
 
 test('who comes second is answered when the first has committed, and cannot commit', async (t) => {
   await given(t, async ({ ctx, sn, told, once, held }) => {
-    const [a, b] = [
-      await sn.prepare(ctx, 'extract-1 top', ''),
-      await sn.prepare(ctx, 'extract-2 top', ''),
-    ]
+    // As containerd's client and as BuildKit name them.
+    const keys = ['extract-748512384-YKqh top', 'extract-y0fz3k9q4wmhv1s7c2b8nd5ta top'] as const
+    const [a, b] = [await sn.prepare(ctx, keys[0], ''), await sn.prepare(ctx, keys[1], '')]
     const applied = [once.apply(ctx, layer, a), once.apply(ctx, layer, b)]
     told.asked[0]?.done()
     assert.deepEqual(await applied[0], layer)
-    await sn.commit(ctx, 'top', 'extract-1 top')
+    await sn.commit(ctx, 'top', keys[0])
     assert.deepEqual(await applied[1], layer)
     assert.equal(told.asked.length, 1)
     assert.deepEqual(held, [{ type: 'snapshots/overlayfs', id: 'top' }])
     assert.ok(!existsSync(directoryOf(b)))
-    await assert.rejects(sn.commit(ctx, 'other', 'extract-2 top'), { code: 'ENOENT' })
-    await assert.rejects(sn.commit(ctx, 'top', 'extract-2 top'))
-    await sn.remove(ctx, 'extract-2 top')
+    await assert.rejects(sn.commit(ctx, 'other', keys[1]), { code: 'ENOENT' })
+    await assert.rejects(sn.commit(ctx, 'top', keys[1]))
+    await sn.remove(ctx, keys[1])
     // Also who comes when all is done.
     const late = await sn.prepare(ctx, 'extract-3 top', '')
     assert.deepEqual(await once.apply(ctx, layer, late), layer)
@@ -114,7 +113,7 @@ test('when the first fails or gives up, the second does it', async (t) => {
   })
 })
 
-test('one layer in several places is unpacked in each', async (t) => {
+test('one layer in several places is unpacked in each, and another blob by itself', async (t) => {
   await given(t, async ({ ctx, sn, told, once }) => {
     const keys = ['extract-1 top', 'extract-2 other', 'active', 'extract-3']
     const all: Promise<Descriptor>[] = []
@@ -122,9 +121,11 @@ test('one layer in several places is unpacked in each', async (t) => {
     all.push(
       once.apply({ ...ctx, namespace: 'other' }, layer, await sn.prepare(ctx, 'extract-4 top', '')),
     )
+    const other = { ...layer, digest: `sha256:${'b'.repeat(64)}` }
+    all.push(once.apply(ctx, other, await sn.prepare(ctx, 'extract-5 top', '')))
     while (told.asked.length < all.length) await new Promise(setImmediate)
     for (const { done } of told.asked) done()
-    assert.equal((await Promise.all(all)).length, 5)
+    assert.equal((await Promise.all(all)).length, 6)
   })
 })
 

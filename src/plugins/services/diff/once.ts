@@ -46,6 +46,11 @@ interface Leader {
  *
  *     client A   prepare ── apply ════════ commit
  *     client B   prepare ── apply ················ (as A) ── commit: already exists
+ *
+ * The same is what has the same chain ID, blob, snapshotter and namespace, whatever the client has put
+ * between `extract-` and the chain ID. No more than that: the answer says what is in the blob that was
+ * asked for, and a chain ID is only the client's word for it, so one blob never answers for another;
+ * and a namespace sees nothing of another one's snapshots, also not that they are there.
  */
 export class ApplyOnce implements Differ {
   readonly #differ: Differ
