@@ -34,6 +34,7 @@ export {
   EventPlugin,
   GcPlugin,
   ImagesService,
+  ImageVerifierPlugin,
   InternalPlugin,
   LeasePlugin,
   MetadataPlugin,
@@ -54,6 +55,7 @@ export {
   TasksService,
   type TracingProcessor,
   TracingProcessorPlugin,
+  TransferPlugin,
   WarningPlugin,
 } from '#plugins/types.ts'
 export {
@@ -77,6 +79,8 @@ export type { Context, Fields, Logger } from '#core/context.ts'
 export type { ApplyOptions, CompareOptions, Differ } from '#core/diff/diff.ts'
 export type { Envelope, Exchange, Publisher } from '#core/events/events.ts'
 export type { Descriptor, Image, ImageStore } from '#core/images/images.ts'
+export type { Candidate, ImageVerifier, Judgement } from '#core/verification/verification.ts'
+export type * as transfer from '#core/transfer/transfer.ts'
 export type { LeaseManager } from '#core/leases/leases.ts'
 export type { Metadata } from '#core/metadata/metadata.ts'
 export type {

@@ -1,0 +1,62 @@
+import type { Store } from '#core/content/content.ts'
+import type { Context } from '#core/context.ts'
+import type { Differ } from '#core/diff/diff.ts'
+import type { ImageConfig, Manifest, ManifestEntry } from '#core/images/oci.ts'
+import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
+
+/*
+ * Unpacking makes the layers of an image into snapshots that stand on each other:
+ *
+ *     layer 0   ── arrives ── extract ─────── commit
+ *     layer 1   ── arrives ───── extract ──┐       └── commit on 0
+ *     layer 2   ── arrives ── extract ─────┴────────────────────── commit on 1
+ *
+ * A layer is extracted as soon as its blob has come, alone if the snapshotter can put it on its parent
+ * later and the differ tells when it cannot wait for that; else when its parent is there.
+ *
+ * Source: upstream `core/unpack/unpacker.go`.
+ */
+
+/** Where layers come from and go to: local or over a connection. */
+export interface UnpackPlace {
+  readonly content: Pick<Store, 'update'>
+  readonly differ: Pick<Differ, 'apply'>
+  readonly snapshotter: Snapshotter
+  /** For the labels that tie snapshots to the config. */
+  readonly snapshotterName: string
+  /** Whether layers can be extracted before those below them are there. */
+  readonly canRebase: boolean
+  /** How many layers of one image are extracted at once. */
+  readonly atOnce: number
+}
+
+/** An image for one platform. */
+export interface ImageToUnpack {
+  readonly manifest: Manifest
+  readonly config: ImageConfig
+}
+
+export interface UnpackProgress {
+  readonly event: 'extracting' | 'extracted'
+  readonly layer: ManifestEntry
+}
+
+export interface UnpackOptions {
+  /** Resolves when the blob of `layer` is in the content store; without it they all are. */
+  readonly arrived?: (ctx: Context, layer: ManifestEntry) => Promise<void>
+  readonly onProgress?: (progress: UnpackProgress) => void
+}
+
+/**
+ * Makes the layers of an image into snapshots and ties them to its config, so that the collector keeps them
+ * while the image is there. Layers that are there are not asked for: `arrived` is not called for them.
+ *
+ * @returns the chain ID of the top layer, which is the name of its snapshot.
+ * @throws `failed_precondition` for a layer whose content is not what the config says.
+ */
+export type Unpack = (
+  ctx: Context,
+  place: UnpackPlace,
+  image: ImageToUnpack,
+  options?: UnpackOptions,
+) => Promise<string>
