@@ -209,9 +209,10 @@ suite('a grpc-js client of our server', { timeout: 30_000 }, () => {
     })
     const { client } = served
     const metadata = new Metadata()
-    metadata.add('x-test', 'one')
-    metadata.add('x-test', 'two')
-    assert.match(unpack(await callUnary(client, pack('metadata'), { metadata })), /^one, ?two$/)
+    // Go's clients put what is new before what they had: BuildKit names two leases so.
+    metadata.add('x-test', 'new')
+    metadata.add('x-test', 'old')
+    assert.equal(unpack(await callUnary(client, pack('metadata'), { metadata })), 'new')
     const { path } = methods.expand
     const canceled = client.makeServerStreamRequest(path, identity, identity, pack(''))
     canceled.once('data', () => canceled.cancel())

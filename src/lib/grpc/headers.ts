@@ -73,15 +73,17 @@ export function statusIn(headers: HeaderBlock): Status | undefined {
   return { code: /^\d+$/.test(value) ? Number(value) : 2, message: text }
 }
 
-/** The metadata in headers; reserved names left out, repeated ones joined by `,`. */
+/**
+ * The metadata in headers, without reserved names. Of a name that is repeated the first counts: Go's
+ * clients put a new value before the older ones, and its servers take the first.
+ */
 export function toMetadata(headers: HeaderBlock): Map<string, string> {
   const { fields } = headers
   const metadata = new Map<string, string>()
   for (let at = 0; at < fields.length; at += 2) {
     const [name = '', value = ''] = [fields[at], fields[at + 1]]
-    if (name.startsWith(':') || reserved.has(name)) continue
-    const before = metadata.get(name)
-    metadata.set(name, before === undefined ? value : `${before},${value}`)
+    if (name.startsWith(':') || reserved.has(name) || metadata.has(name)) continue
+    metadata.set(name, value)
   }
   return metadata
 }

@@ -100,7 +100,7 @@ function decodeStatus(data: Uint8Array): Status {
   return { code, message }
 }
 
-/** Keys are taken in lower case; the values of a repeated key are joined by a comma. */
+/** Keys are taken in lower case; of a repeated one the first value counts, as in Go. */
 function addPair(metadata: Map<string, string>, data: Uint8Array): void {
   let [key, value] = ['', '']
   fields(data, (reader, field, wire) => {
@@ -109,8 +109,7 @@ function addPair(metadata: Map<string, string>, data: Uint8Array): void {
     else return false
     return true
   })
-  const before = metadata.get(key)
-  metadata.set(key, before === undefined ? value : `${before},${value}`)
+  if (!metadata.has(key)) metadata.set(key, value)
 }
 
 /** Nanoseconds from the wire; 0 means that there is no timeout. */
