@@ -7,7 +7,7 @@ import { chainIds } from '#core/images/chain-id.ts'
 import { TemporaryLease } from './lease.ts'
 import { type ResolvedImage, resolveImage } from './manifest.ts'
 import type { ImageConfig } from '#core/images/oci.ts'
-import { hostPlatform, parsePlatform } from '#core/images/platform.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 import { unpackPlace } from './unpack.ts'
 
