@@ -1,14 +1,15 @@
 import type { Descriptor, Image as ImageRecord } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { unpackImage } from '#core/unpack/unpack-image.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 
 import { chainIds } from '#core/images/chain-id.ts'
 import { TemporaryLease } from './lease.ts'
 import { type ResolvedImage, resolveImage } from './manifest.ts'
 import type { ImageConfig } from '#core/images/oci.ts'
-import { hostPlatform, parsePlatform } from '#core/images/platform.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
-import { unpack } from './unpack.ts'
+import { unpackPlace } from './unpack.ts'
 
 /** For which platform an image is meant. */
 export interface PlatformOptions extends AbortOptions {
@@ -51,8 +52,9 @@ export class Image {
     await using lease = await TemporaryLease.take(this.#session, options)
     const { session } = lease
     const snapshotter = options.snapshotter ?? session.settings.snapshotter
+    const ctx = session.context(options)
     const image = await this.#resolve(options)
-    return await unpack(session.context(options), session, image, snapshotter)
+    return await unpackImage(ctx, unpackPlace(session, snapshotter), image)
   }
 
   async #resolve(options: PlatformOptions): Promise<ResolvedImage> {

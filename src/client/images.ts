@@ -5,7 +5,7 @@ import type { AbortOptions } from '#lib/async/mutex.ts'
 import { Image } from './image.ts'
 import { type ArchiveSource, importArchive } from './import/import.ts'
 import { TemporaryLease } from './lease.ts'
-import { hostPlatform, parsePlatform } from '#core/images/platform.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 
 /** How to import an archive. */

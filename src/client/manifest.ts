@@ -13,7 +13,8 @@ import {
   parseIndex,
   parseManifest,
 } from '#core/images/oci.ts'
-import { type Platform, runsOn } from '#core/images/platform.ts'
+import { bestOf, onlyPlatform } from '#core/platforms/match.ts'
+import { formatPlatform, type Platform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 
 /** More than any real index, manifest or config has, in bytes. */
@@ -76,9 +77,10 @@ async function findManifest(
       throw invalidArgument(`unexpected media type ${next.mediaType} for ${next.digest}`)
     }
     const entries = parseIndex(await readBlob(ctx, content, next.digest, maxJsonBytes))
-    const match = entries.find((entry) => runsOn(entry.platform, platform))
-    const { os, architecture } = platform
-    if (!match) throw notFound(`no match for platform ${os}/${architecture} in ${next.digest}`)
+    const [match] = bestOf(entries, onlyPlatform(platform))
+    if (!match) {
+      throw notFound(`no match for platform ${formatPlatform(platform)} in ${next.digest}`)
+    }
     next = match
   }
   throw invalidArgument(`indexes of ${target.digest} are nested deeper than ${maxDepth}`)

@@ -13,9 +13,10 @@ import {
   parseIndex,
   parseManifest,
 } from '#core/images/oci.ts'
-import { hostPlatform, type Platform, runsOn } from '#core/images/platform.ts'
 import { referenceLabels } from '#core/images/reference-labels.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { onlyPlatform } from '#core/platforms/match.ts'
+import { hostPlatform, type Platform } from '#core/platforms/platforms.ts'
 import { digestOf, parseDigest } from '#lib/digest/digest.ts'
 import { describe } from '#lib/errors/errors.ts'
 import { hasErrno } from '#lib/fs/has-errno.ts'
@@ -66,6 +67,8 @@ export interface ImageGraph {
 const maxJsonBytes = 16 << 20
 /** How deep indexes may lie in indexes. */
 const maxDepth = 4
+/** What this machine runs. */
+const here = onlyPlatform(hostPlatform)
 
 /** Follows every image of `namespaces` down to its layers, in the store at `content`. */
 export async function readImages(
@@ -130,7 +133,7 @@ class Walk implements ImageGraph {
   ): Promise<void> {
     const there: ManifestEntry[] = []
     for (const entry of entries) if (await this.#isHere(owner, entry.digest)) there.push(entry)
-    const suits = (platform: Platform | undefined): boolean => runsOn(platform, hostPlatform)
+    const suits = (platform: Platform | undefined): boolean => !platform || here.matches(platform)
     // None at all is one too few.
     const wanted = there.length > 0 ? there : entries.filter(({ platform }) => suits(platform))
     part.holds = referenceLabels(wanted)

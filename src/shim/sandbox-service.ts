@@ -57,7 +57,7 @@ export class SandboxService {
         startSandbox: ({ sandboxId }) => this.#start(sandboxId),
         platform: ({ sandboxId }) => {
           this.#find(sandboxId)
-          const [os = '', architecture = '', variant = ''] = hostPlatform.split('/')
+          const { os, architecture, variant } = hostPlatform
           return { platform: { os, architecture, variant } }
         },
         stopSandbox: async ({ sandboxId, timeoutSecs }, { signal }) =>

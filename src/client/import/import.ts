@@ -8,7 +8,7 @@ import { digestOf } from '#lib/digest/digest.ts'
 import { hasCode, invalidArgument } from '#lib/errors/errors.ts'
 
 import { mediaTypes, parseIndex, parseObject } from '#core/images/oci.ts'
-import type { Platform } from '#core/images/platform.ts'
+import type { Platform } from '#core/platforms/platforms.ts'
 import type { Session } from '#client/session.ts'
 import { indexDockerArchive, nameAnnotation, refNameAnnotation } from './docker.ts'
 import { type Ingested, ingest } from './ingest.ts'

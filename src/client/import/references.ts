@@ -5,7 +5,8 @@ import type { RemoteContentStore } from '#proxy/content.ts'
 
 import { childrenOf } from '#client/manifest.ts'
 import type { ManifestEntry } from '#core/images/oci.ts'
-import { type Platform, runsOn } from '#core/images/platform.ts'
+import { suitingOf, onlyPlatform } from '#core/platforms/match.ts'
+import type { Platform } from '#core/platforms/platforms.ts'
 import { referenceLabels } from '#core/images/reference-labels.ts'
 
 /**
@@ -27,7 +28,7 @@ export async function labelReferences(
     if (seen.has(next.digest)) continue
     seen.add(next.digest)
     const all = await childrenOf(ctx, content, next)
-    const children = all.filter((child) => runsOn(child.platform, platform))
+    const children = suitingOf(all, onlyPlatform(platform))
     if (children.length === 0) continue
     await requireAll(ctx, content, children)
     const labels = referenceLabels(children)

@@ -4,6 +4,14 @@ import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 
+/**
+ * An annotation of a layer to apply, in a request: what is below it is not there yet, and will be put
+ * under it by the commit. A layer that needs it, because it leaves directories out or gives a file of
+ * theirs a second name, is answered with `failed_precondition` as soon as that is seen. A differ that
+ * does so has a capability of this name.
+ */
+export const aloneAnnotation = 'io.wharf.unpack.alone'
+
 export interface ApplyOptions {
   /** For stream processors, by their id. */
   readonly payloads?: Readonly<Record<string, Any>>

@@ -6,7 +6,6 @@ import { codeOf } from '#lib/errors/errors.ts'
 
 import { chainIds } from './chain-id.ts'
 import { parseConfig, parseIndex, parseManifest } from './oci.ts'
-import { parsePlatform, runsOn } from './platform.ts'
 
 const bytes = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 const invalid = (err: unknown): boolean => codeOf(err) === 'invalid_argument'
@@ -50,13 +49,4 @@ test('a chain ID is of a layer and all below it', () => {
   const ab = digestOf(`${a} ${b}`)
   assert.deepEqual(chainIds([a, b, c]), [a, ab, digestOf(`${ab} ${c}`)])
   assert.deepEqual(chainIds([]), [])
-})
-
-test('an image runs where its platform is, or where nobody said', () => {
-  const arm = parsePlatform('linux/arm64')
-  assert.ok(runsOn(undefined, arm))
-  assert.ok(runsOn(parsePlatform('linux/arm64/v8'), arm))
-  assert.ok(!runsOn(parsePlatform('linux/amd64'), arm))
-  assert.ok(!runsOn(parsePlatform('windows/arm64'), arm))
-  assert.ok(!runsOn(parsePlatform('linux/arm/v6'), parsePlatform('linux/arm/v7')))
 })

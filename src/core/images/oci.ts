@@ -3,7 +3,7 @@ import type { Labels } from '#core/labels/labels.ts'
 import { digestFault } from '#lib/digest/digest.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 
-import type { Platform } from './platform.ts'
+import type { Platform } from '#core/platforms/platforms.ts'
 
 /*
  * Manifests, indexes and configs as images bring them: bytes from anywhere, so each field is looked
@@ -134,8 +134,15 @@ function toEntry(value: unknown): ManifestEntry {
 
 function toPlatform(value: unknown): Platform | undefined {
   if (!isRecord(value)) return undefined
-  const { os, architecture, variant } = value
-  return { os: text(os), architecture: text(architecture), variant: text(variant) }
+  const version = text(value['os.version'])
+  const features = texts(value['os.features'])
+  return {
+    os: text(value['os']),
+    architecture: text(value['architecture']),
+    variant: text(value['variant']),
+    ...(version !== '' && { osVersion: version }),
+    ...(features.length > 0 && { osFeatures: features }),
+  }
 }
 
 const labels = (value: Readonly<Record<string, unknown>>): Labels =>

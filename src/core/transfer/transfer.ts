@@ -1,6 +1,6 @@
 import type { Context } from '#core/context.ts'
 import type { Descriptor, Image } from '#core/images/images.ts'
-import type { Platform } from '#core/images/platform.ts'
+import type { Platform } from '#core/platforms/platforms.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Remotes } from '#core/remotes/remotes.ts'
 

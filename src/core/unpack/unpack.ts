@@ -3,6 +3,7 @@ import type { Context } from '#core/context.ts'
 import type { Differ } from '#core/diff/diff.ts'
 import type { ImageConfig, Manifest, ManifestEntry } from '#core/images/oci.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
+import type { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 
 /*
  * Unpacking makes the layers of an image into snapshots that stand on each other:
@@ -24,10 +25,15 @@ export interface UnpackPlace {
   readonly snapshotter: Snapshotter
   /** For the labels that tie snapshots to the config. */
   readonly snapshotterName: string
-  /** Whether layers can be extracted before those below them are there. */
-  readonly canRebase: boolean
+  /** Whether layers can be extracted before those below them are there. Asked when more than one is missing. */
+  canRebase(ctx: Context): Promise<boolean>
   /** How many layers of one image are extracted at once. */
   readonly atOnce: number
+  /**
+   * The same for all who unpack to the same snapshotters, so that a layer is unpacked once. Its keys have
+   * the namespace and the snapshotter in them.
+   */
+  readonly locks: KeyedMutex
 }
 
 /** An image for one platform. */
@@ -49,7 +55,8 @@ export interface UnpackOptions {
 
 /**
  * Makes the layers of an image into snapshots and ties them to its config, so that the collector keeps them
- * while the image is there. Layers that are there are not asked for: `arrived` is not called for them.
+ * while the image is there. Layers that are there are not asked for: `arrived` is called, at once, for those
+ * that are missing.
  *
  * @returns the chain ID of the top layer, which is the name of its snapshot.
  * @throws `failed_precondition` for a layer whose content is not what the config says.

@@ -1,6 +1,6 @@
 import type { Logger } from '#core/context.ts'
-import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
-import { invalidArgument } from '#lib/errors/errors.ts'
+import { formatPlatform, hostPlatformName, parsePlatform } from '#core/platforms/platforms.ts'
+import { hasCode, invalidArgument } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { definePlugin, type Meta, type Plugin, type PluginType } from '#plugin/plugin.ts'
 import {
@@ -105,7 +105,13 @@ function over<T extends object>(
 function tell(meta: Meta, proxy: ProxyConfig, log: Logger): void {
   Object.assign(meta.exports, proxy.exports, { address: proxy.address })
   meta.capabilities.push(...proxy.capabilities)
-  const platform = proxy.platform === '' ? hostPlatform : parsePlatform(proxy.platform)
-  if (platform !== undefined) meta.platforms.push(platform)
-  else log.warn('skipping proxy platform with bad platform', { platform: proxy.platform })
+  try {
+    const { platform } = proxy
+    meta.platforms.push(
+      platform === '' ? hostPlatformName : formatPlatform(parsePlatform(platform)),
+    )
+  } catch (err) {
+    if (!hasCode(err, 'invalid_argument')) throw err
+    log.warn('skipping proxy platform with bad platform', { platform: proxy.platform })
+  }
 }

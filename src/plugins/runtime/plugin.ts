@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
+import { formatPlatform, hostPlatformName, parsePlatform } from '#core/platforms/platforms.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import { programPath } from '#lib/release/release.ts'
 import { definePlugin } from '#plugin/plugin.ts'
@@ -40,7 +40,7 @@ export interface TaskConfig {
 }
 
 const defaults: TaskConfig = {
-  platforms: [hostPlatform],
+  platforms: [hostPlatformName],
   builtinShim: true,
   ociRuntime: '',
   isolation: 'namespace',
@@ -73,7 +73,7 @@ export const taskPlugin = definePlugin({
   },
 
   init({ ctx, config, rootDir, stateDir, meta, daemon, deps }) {
-    meta.platforms.push(...config.platforms.map(platformOf))
+    meta.platforms.push(...config.platforms.map((text) => formatPlatform(parsePlatform(text))))
     meta.exports['log-uri-schemes'] =
       'fifo,binary,binary-v2,file' + (config.builtinShim ? ',json-file' : '')
     // 0711 lets a container's remapped root reach its bundle.
@@ -110,12 +110,4 @@ function isolationOf(text: string): Isolation {
     throw invalidArgument(`isolation "${text}" is none of ${isolations.join(', ')}`)
   }
   return found
-}
-
-function platformOf(text: string): string {
-  const platform = parsePlatform(text)
-  if (platform === undefined) {
-    throw invalidArgument(`"${text}": unknown operating system or architecture`)
-  }
-  return platform
 }

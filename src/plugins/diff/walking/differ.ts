@@ -3,7 +3,12 @@ import { randomBytes } from 'node:crypto'
 
 import type { Reader, Store, Writer } from '#core/content/content.ts'
 import { type Context, forCleanup } from '#core/context.ts'
-import type { ApplyOptions, CompareOptions, Differ } from '#core/diff/diff.ts'
+import {
+  aloneAnnotation,
+  type ApplyOptions,
+  type CompareOptions,
+  type Differ,
+} from '#core/diff/diff.ts'
 import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
@@ -27,14 +32,6 @@ import { chainOf } from './processor-chain.ts'
 
 /** What a compressed blob is when it is not compressed: the digest that names it in an image. */
 export const uncompressedLabel = 'containerd.io/uncompressed'
-
-/**
- * An annotation of a layer to apply, in a request: what is below it is not there yet, and will be put
- * under it by the commit. A layer that needs it, because it leaves directories out or gives a file of
- * theirs a second name, is answered with `failed_precondition` as soon as that is seen. The plugin has
- * a capability of this name.
- */
-export const aloneAnnotation = 'io.wharf.unpack.alone'
 
 const compressions: Readonly<Record<string, Compression>> = {
   [ociLayer]: 'none',

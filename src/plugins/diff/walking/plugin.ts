@@ -1,11 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { aloneAnnotation } from '#core/diff/diff.ts'
 import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin, MountManagerPlugin } from '#plugins/types.ts'
 
-import { aloneAnnotation, WalkingDiffer } from './differ.ts'
+import { WalkingDiffer } from './differ.ts'
 import { removeLeftMounts } from './mounted.ts'
 
 /** In `[timeouts]`: how long a stream processor may make nothing. */

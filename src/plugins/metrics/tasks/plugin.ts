@@ -1,4 +1,4 @@
-import { hostPlatform } from '#core/platforms/platforms.ts'
+import { hostPlatformName } from '#core/platforms/platforms.ts'
 import { processMetrics } from '#lib/metrics/metrics.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { MetadataPlugin, RuntimePlugin, TaskMonitorPlugin } from '#plugins/types.ts'
@@ -13,7 +13,7 @@ export const taskMetricsPlugin = definePlugin({
   config: { noPrometheus: false },
   describe: { noPrometheus: 'Leave the cgroups of tasks out of the metrics endpoint.' },
   init({ ctx, config, meta, daemon, deps }) {
-    meta.platforms.push(hostPlatform)
+    meta.platforms.push(hostPlatformName)
     const parts = {
       tasks: deps.runtime,
       containers: deps.metadata.containers,

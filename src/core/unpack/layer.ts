@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto'
 
 import { type Context, forCleanup } from '#core/context.ts'
+import { aloneAnnotation } from '#core/diff/diff.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
-import type { RemoteSnapshotter } from '#proxy/snapshots.ts'
+import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 
-import type { Session } from './session.ts'
+import type { UnpackPlace } from './unpack.ts'
 
 /** One layer to extract: what it is, and where it goes. */
 export interface Layer {
@@ -27,26 +28,18 @@ export interface Extracted extends AsyncDisposable {
   keep(): void
 }
 
-interface Where {
-  readonly session: Session
-  readonly sn: RemoteSnapshotter
+export interface ExtractOptions {
+  /** Without its parent. */
+  readonly alone?: boolean
+  /** Waits for the blob and for leave to extract it, which lasts until what it gives is disposed. */
+  readonly begin: () => Promise<Disposable>
 }
-
-/**
- * Asks the differ to answer at once with `failed_precondition` if the layer needs what is below it. A
- * differ that does so has a capability of this name.
- */
-export const aloneAnnotation = 'io.wharf.unpack.alone'
 
 /**
  * Takes the snapshot of a layer into the caller's lease: one that was merely seen could be collected
  * before anything refers to it. @returns whether there is one.
  */
-export async function claimLayer(
-  ctx: Context,
-  sn: RemoteSnapshotter,
-  layer: Layer,
-): Promise<boolean> {
+export async function claimLayer(ctx: Context, sn: Snapshotter, layer: Layer): Promise<boolean> {
   try {
     await sn.stat(ctx, layer.chainId)
   } catch (err) {
@@ -75,12 +68,12 @@ export async function claimLayer(
  */
 export async function extractLayer(
   ctx: Context,
-  where: Where,
+  place: UnpackPlace,
   layer: Layer,
-  { alone = false }: { readonly alone?: boolean } = {},
+  { alone = false, begin }: ExtractOptions,
 ): Promise<Extracted | 'present' | 'needs-below'> {
   const { blob, diffId, chainId, parent } = layer
-  const { session, sn } = where
+  const sn = place.snapshotter
   const labels = labelsOf(layer)
   const key = `extract-${uniquePart()} ${chainId}`
   await using undo = new AsyncDisposableStack()
@@ -88,9 +81,7 @@ export async function extractLayer(
   if (!mounts) return 'present'
   undo.defer(() => removeQuietly(ctx, sn, key))
 
-  const applied = alone
-    ? await applyAlone(ctx, session, blob, mounts)
-    : await session.differ.apply(ctx, blob, mounts)
+  const applied = await apply(ctx, place, { blob, mounts, alone }, begin)
   if (!applied) return 'needs-below'
   if (applied.digest !== diffId) {
     throw failedPrecondition(
@@ -109,7 +100,7 @@ export async function extractLayer(
 /** Commits what was extracted, on its parent, and notes on the blob what it is. */
 export async function commitLayer(
   ctx: Context,
-  { session, sn }: Where,
+  { content, snapshotter: sn }: UnpackPlace,
   { blob, diffId, chainId, parent }: Layer,
   extracted: Extracted,
 ): Promise<void> {
@@ -123,7 +114,7 @@ export async function commitLayer(
   extracted.keep()
   const key = 'containerd.io/uncompressed'
   const update = { digest: blob.digest, labels: { [key]: diffId } }
-  await session.content.update(ctx, update, [`labels.${key}`])
+  await content.update(ctx, update, [`labels.${key}`])
 }
 
 /** What snapshotters are told of a layer. Source: upstream `core/unpack/unpacker.go`, `core/snapshots`. */
@@ -135,7 +126,7 @@ const labelsOf = ({ chainId, diffId, parent }: Layer): Labels => ({
 
 async function prepare(
   ctx: Context,
-  sn: RemoteSnapshotter,
+  sn: Snapshotter,
   { chainId }: Layer,
   {
     key,
@@ -153,10 +144,26 @@ async function prepare(
   return undefined
 }
 
+async function apply(
+  ctx: Context,
+  { differ }: UnpackPlace,
+  { blob, mounts, alone }: Application,
+  begin: ExtractOptions['begin'],
+): Promise<Descriptor | undefined> {
+  using _leave = await begin()
+  return alone ? await applyAlone(ctx, differ, blob, mounts) : await differ.apply(ctx, blob, mounts)
+}
+
+interface Application {
+  readonly blob: ManifestEntry
+  readonly mounts: readonly Mount[]
+  readonly alone: boolean
+}
+
 /** Undefined when the differ says that it needs what is below. */
 async function applyAlone(
   ctx: Context,
-  { differ }: Session,
+  differ: UnpackPlace['differ'],
   blob: ManifestEntry,
   mounts: readonly Mount[],
 ): Promise<Descriptor | undefined> {
@@ -180,7 +187,7 @@ function markingDeletions(mounts: readonly Mount[]): readonly Mount[] {
   return [{ type: 'overlay', source: 'overlay', options: [...options, `upperdir=${only.source}`] }]
 }
 
-async function removeQuietly(ctx: Context, sn: RemoteSnapshotter, key: string): Promise<void> {
+async function removeQuietly(ctx: Context, sn: Snapshotter, key: string): Promise<void> {
   try {
     await sn.remove(forCleanup(ctx), key)
   } catch {
