@@ -35,6 +35,8 @@ export const benchPrograms: readonly Program[] = [
   { name: 'crun', package: 'crun', why: 'the other runtime' },
   { name: 'ctr', package: 'containerd', why: 'is what wharfd is measured beside' },
   { name: 'h2load', package: 'nghttp2-client', why: 'asks for more than a daemon can answer' },
+  { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
+  { name: 'skopeo', package: 'skopeo', why: 'puts them there' },
 ]
 
 /**

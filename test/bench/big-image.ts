@@ -29,18 +29,18 @@ export async function makeBigImage(dir: string, bytes: number): Promise<BigImage
   const layer = await writeLayer(list, tree)
   await rm(list)
   const file = join(dir, 'big.tar')
-  await writeArchive(tree, file, name, layer)
+  await writeArchive(tree, file, name, [layer])
   return { name, file, gzipBytes: layer.size, tarBytes: layer.tarBytes, files: files.length }
 }
 
-/** Makes the archive `file` of an image out of `tree`, which has its layer, and removes `tree`. */
+/** Makes the archive `file` of an image out of `tree`, which has its layers, and removes `tree`. */
 export async function writeArchive(
   tree: string,
   file: string,
   image: string,
-  layer: Layer,
+  layers: readonly Layer[],
 ): Promise<void> {
-  await writeMetadata(tree, image, layer)
+  await writeMetadata(tree, image, layers)
   const { code, stderr } = await run('tar', ['-cf', file, '-C', tree, '.'])
   if (code !== 0) throw new Error(`tar: ${stderr}`)
   await rm(tree, { recursive: true })
@@ -125,19 +125,19 @@ class Hashed extends Transform {
 const blobPath = (tree: string, digest: string): string =>
   join(tree, 'blobs', digest.replace(':', '/'))
 
-async function writeMetadata(tree: string, image: string, layer: Layer): Promise<void> {
+async function writeMetadata(tree: string, image: string, layers: readonly Layer[]): Promise<void> {
   const config = await writeJson(tree, 'config', {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
     config: { Cmd: ['true'] },
-    rootfs: { type: 'layers', diff_ids: [layer.diffId] },
+    rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
   })
-  const { digest, size } = layer
+  const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip'
   const manifest = await writeJson(tree, 'manifest', {
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
     config,
-    layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest, size }],
+    layers: layers.map(({ digest, size }) => ({ mediaType, digest, size })),
   })
   const annotations = { 'io.containerd.image.name': image }
   const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { everyContainerd } from '#testing/containerd.ts'
 import { run, startDaemon } from '#testing/daemon.ts'
 
-import type { BigImage, Contender, Subject } from './row.ts'
+import type { BigImage, Contender, RegistryImages, Subject } from './row.ts'
 
 /** What all daemons of a bench share. */
 export interface Shared {
@@ -12,12 +12,15 @@ export interface Shared {
   readonly smallImage: { readonly file: string; readonly name: string }
   readonly bigImage?: BigImage
   readonly hugeImage?: BigImage
+  readonly registry?: RegistryImages
   /** The Node that runs wharfd. */
   readonly node: string
   /** The `wharfd.mjs` that is measured. */
   readonly program: string
   /** The `ctr` that drives every daemon. */
   readonly ctr: string
+  /** The newest one there is. */
+  readonly newestCtr: string
   readonly quick: boolean
   readonly crun: boolean
 }
@@ -56,11 +59,14 @@ export async function startSubject(
     }),
   )
   const namespace = `bench-${row}-${contender.label.replaceAll('.', '-')}`
-  const ctr = async (...args: readonly string[]): Promise<string> =>
-    await ctrOf(shared.ctr, ['-a', daemon.address, '-n', namespace, ...args])
+  const ctrBy =
+    (program: string) =>
+    async (...args: readonly string[]): Promise<string> =>
+      await ctrOf(program, ['-a', daemon.address, '-n', namespace, ...args])
+  const ctr = ctrBy(shared.ctr)
   await ctr('image', 'import', shared.smallImage.file)
   const image = shared.smallImage.name
-  const { node, program, quick, crun, bigImage, hugeImage } = shared
+  const { node, program, quick, crun, bigImage, hugeImage, registry } = shared
   const owned = scope.move()
   return {
     contender,
@@ -72,8 +78,10 @@ export async function startSubject(
     quick,
     crun,
     ctr,
+    ownCtr: ctrBy(containerd?.ctr ?? shared.newestCtr),
     ...(bigImage && { bigImage }),
     ...(hugeImage && { hugeImage }),
+    ...(registry && { registry }),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
 }

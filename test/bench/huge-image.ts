@@ -8,18 +8,22 @@ import { encodeHeader, endOfArchive } from '#lib/tar/writer.ts'
 import { compressLayer, writeArchive } from './big-image.ts'
 import type { BigImage } from './row.ts'
 
-const name = 'docker.io/library/huge:latest'
 const pieceBytes = 1 << 20
 const fileBytes = 64 * pieceBytes
 
 /** Makes the archive of an image with one layer of `bytes`: large files, half random and half zeros. */
-export async function makeHugeImage(dir: string, bytes: number): Promise<BigImage> {
-  const tree = join(dir, 'huge-tree')
+export async function makeHugeImage(
+  dir: string,
+  bytes: number,
+  called = 'huge',
+): Promise<BigImage> {
+  const name = `docker.io/library/${called}:latest`
+  const tree = join(dir, `${called}-tree`)
   await mkdir(join(tree, 'blobs/sha256'), { recursive: true })
   const files = Math.max(1, Math.round(bytes / fileBytes))
   const layer = await compressLayer(Readable.from(contents(files)), tree, 1)
-  const file = join(dir, 'huge.tar')
-  await writeArchive(tree, file, name, layer)
+  const file = join(dir, `${called}.tar`)
+  await writeArchive(tree, file, name, [layer])
   return { name, file, gzipBytes: layer.size, tarBytes: layer.tarBytes, files }
 }
 

@@ -14,6 +14,7 @@ import { makeHugeImage } from './huge-image.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, parseOptions, usage } from './options.ts'
 import { type Progress, progressOn } from './progress.ts'
+import { openRegistry } from './registry.ts'
 import { type Report, textOf } from './report.ts'
 import type { Line } from './results.ts'
 import { measureRow } from './rounds.ts'
@@ -52,7 +53,8 @@ async function main(args: readonly string[]): Promise<number> {
 async function bench(options: Options, signal: AbortSignal, progress: Progress): Promise<Report> {
   await using scratch = await mkdtempDisposable(join(tmpdir(), 'wharf-bench-'))
   const all = contenders()
-  const shared = await share(scratch.path, options, all, progress)
+  await using scope = new AsyncDisposableStack()
+  const shared = await share(scratch.path, options, all, progress, scope)
   const lines: Line[] = []
   const failures: string[] = []
   const remarks: string[] = []
@@ -81,9 +83,12 @@ async function share(
   { quick, rows, source }: Options,
   all: readonly Contender[],
   progress: Progress,
+  scope: AsyncDisposableStack,
 ): Promise<Shared> {
-  const ctr = all.find(({ containerd }) => containerd)?.containerd?.ctr
-  if (ctr === undefined) throw new Error('there is no containerd to compare with')
+  const ctrs = all.flatMap(({ containerd }) => containerd?.ctr ?? [])
+  const [ctr, newestCtr] = [ctrs[0], ctrs.at(-1)]
+  if (ctr === undefined || newestCtr === undefined)
+    throw new Error('there is no containerd to compare with')
   progress.show('making images')
   const file = join(dir, 'small.tar')
   await writeImage(busyboxImage(smallImage), file)
@@ -91,14 +96,17 @@ async function share(
   const hugeBytes = quick ? quickHugeImageBytes : hugeImageBytes
   const big = rows.some((row) => row.bigImage)
   const huge = rows.some((row) => row.hugeImage)
+  const registry = rows.some((row) => row.registry)
   return {
     smallImage: { file, name: smallImage },
     ...(big && { bigImage: await makeBigImage(dir, bytes) }),
     ...(huge && { hugeImage: await makeHugeImage(dir, hugeBytes) }),
+    ...(registry && { registry: scope.use(await openRegistry(dir, quick, bytes)) }),
     node: await copyNode(dir),
     program: source ? programPath('wharfd.mjs') : await buildRelease(join(dir, 'release')),
     crun: isInstalled('crun'),
     ctr,
+    newestCtr,
     quick,
   }
 }

@@ -31,6 +31,8 @@ export interface Row {
   readonly bigImage?: true
   /** Whether it works with an image of 2 GB. */
   readonly hugeImage?: true
+  /** Whether it works with images in a registry. */
+  readonly registry?: true
   readonly figures: readonly Figure[]
   /** Brings a daemon that has just started to where it can be measured round by round. */
   setup(subject: Subject): Promise<Prepared>
@@ -67,6 +69,30 @@ export interface Subject {
    * @throws an Error with what it said, unless it ends with 0.
    */
   readonly ctr: (...args: readonly string[]) => Promise<string>
+  /** As `ctr`, with the one that came with this containerd, the newest for wharfd: what its users have. */
+  readonly ownCtr: (...args: readonly string[]) => Promise<string>
+  /** Images in a registry, where a row pulls or pushes them. */
+  readonly registry?: RegistryImages
+}
+
+/** A registry on this machine, and images that are in it and in archives. */
+export interface RegistryImages {
+  /** `127.0.0.1:<port>`, plain HTTP. */
+  readonly host: string
+  /** One layer of large files, 200 MB. */
+  readonly layer: RegistryImage
+  /** 50 small layers. */
+  readonly layers: RegistryImage
+  /** One layer of many small files. */
+  readonly files: RegistryImage
+}
+
+export interface RegistryImage {
+  /** What it is pulled as. */
+  readonly reference: string
+  /** What the archive calls it. */
+  readonly name: string
+  readonly file: string
 }
 
 /** An archive with one image of one layer. */

@@ -6,6 +6,8 @@ import { exporting } from './export.ts'
 import { removing } from './image-rm.ts'
 import { importing } from './import.ts'
 import { memory } from './memory.ts'
+import { pulling } from './pull.ts'
+import { pushing } from './push.ts'
 import type { Row } from './row.ts'
 import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
@@ -25,6 +27,8 @@ export const rows: readonly Row[] = [
   importing,
   exporting,
   removing,
+  pulling,
+  pushing,
   start,
   startFull,
   gcLatency,

@@ -110,7 +110,7 @@ export class Endpoint {
       const answer = await exchange(transport, this.#outgoing(call, url, isOwn, sent), ctx.signal)
       return { url, sent, answer }
     } catch (err) {
-      if (this.#mayBePlain(err)) {
+      if (this.#mayBePlain(err, url)) {
         this.#plain = true
         return { url }
       }
@@ -127,9 +127,10 @@ export class Endpoint {
   }
 
   /** Source: upstream `NewHTTPFallback`: no TLS is spoken there, or nobody is at the port of https. */
-  #mayBePlain(err: unknown): boolean {
+  #mayBePlain(err: unknown, { protocol }: URL): boolean {
     const { plainFallback, host } = this.profile
-    if (!plainFallback || this.#plain) return false
+    // Another request may have found out while this one was under way.
+    if (!plainFallback || protocol === 'http:') return false
     return speaksNoTls(err) || (!/:\d+$/.test(host) && wasNotReached(err))
   }
 

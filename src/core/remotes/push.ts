@@ -26,7 +26,8 @@ export async function push(
 ): Promise<PushResult> {
   parseDigest(target.digest)
   const [endpoint] = endpointsFor(repository, 'push')
-  const stage = `push ${target.digest} to "${repository.reference.text}"`
+  const { host, repository: name, tag } = repository.reference
+  const stage = `push ${target.digest} to "${host}/${name}${tag && `:${tag}`}"`
   if (endpoint === undefined) return { outcome: 'exists' }
   const job: Push = { repository, endpoint, target, source, options, stage }
   const isDocument = isManifest(target.mediaType) || isIndex(target.mediaType)

@@ -124,6 +124,8 @@ function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
       todo: `try again ${when}${login}`,
     }
   }
+  if (said.codes.includes('MANIFEST_BLOB_UNKNOWN')) return incomplete
+  if (said.codes.includes('DIGEST_INVALID')) return damaged
   if (status >= 500) {
     return {
       code: 'unavailable',
@@ -133,6 +135,18 @@ function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
   }
   const todo = 'check that the host is a registry, and its path in hosts.toml'
   return { code: 'unknown', why: 'unexpected answer', todo }
+}
+
+/** Source: upstream `PushContent`, which looks for this in an index. */
+const incomplete: Meaning = {
+  code: 'failed_precondition',
+  why: 'it refers to manifests or layers that the registry does not have',
+  todo: 'push all platforms of the image, or the manifest of one by its digest',
+}
+const damaged: Meaning = {
+  code: 'data_loss',
+  why: 'what arrived is not what its digest says',
+  todo: 'remove the image and pull or import it again; if it stays, something on the way changes it',
 }
 
 const unauthorized = ({ action, hasCredentials, host }: Subject): Meaning =>

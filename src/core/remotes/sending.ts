@@ -1,12 +1,12 @@
-import { describe, failedPrecondition } from '#lib/errors/errors.ts'
+import { CodedError, codeOf, describe, failedPrecondition } from '#lib/errors/errors.ts'
 
 import type { Source } from './remotes.ts'
 
 /**
  * `length` bytes of `source` from `offset` on. @param onSent hears how many have gone so far.
  *
- * A source that fails, or that has less, is no fault of the connection, and ends as
- * `failed_precondition`.
+ * A source that fails, or that has less, is no fault of the connection, and ends as what the source says, or
+ * as `failed_precondition`: never as `unavailable`, which would have it sent again.
  */
 export async function* read(
   source: Source,
@@ -33,6 +33,8 @@ async function* guarded(source: Source, offset: number): AsyncGenerator<Uint8Arr
   try {
     yield* source(offset)
   } catch (err) {
-    throw failedPrecondition(`cannot read what is to be sent: ${describe(err)}`, { cause: err })
+    const said = codeOf(err) ?? 'unavailable'
+    const code = said === 'unavailable' ? 'failed_precondition' : said
+    throw new CodedError(code, `cannot read what is to be sent: ${describe(err)}`, { cause: err })
   }
 }

@@ -158,7 +158,7 @@ export function remotesSuite(
       )
       const other = { ...short, digest: digestOf('other') }
       await rejectsWith(
-        'unknown',
+        'data_loss',
         pusher.push(ctx, other, () => [layer]),
         /DIGEST_INVALID/,
       )
