@@ -114,6 +114,12 @@ export interface RegistryEnd {
  */
 export interface Transferrer {
   /**
+   * Directories of hosts.toml files that count for whoever names none: the configuration's
+   * `config_path`.
+   */
+  readonly hostsDirs?: readonly string[]
+
+  /**
    * Resolves, asks the verifiers, loads, unpacks, and names. Work that another transfer is doing is
    * waited for, not done again, in whatever namespace.
    *

@@ -24,6 +24,7 @@ import { snapshotsServicePlugin } from './snapshots/service.ts'
 import { streamingApiPlugin } from './streaming/grpc.ts'
 import { tasksApiPlugin } from './tasks/grpc.ts'
 import { tasksServicePlugin } from './tasks/service.ts'
+import { transferApiPlugin } from './transfer/grpc.ts'
 import { versionApiPlugin } from './version/grpc.ts'
 
 /** Every service, and every API that translates one for clients. */
@@ -51,6 +52,7 @@ export const servicePlugins: readonly Plugin[] = [
   snapshotsApiPlugin,
   streamingApiPlugin,
   tasksApiPlugin,
+  transferApiPlugin,
   versionApiPlugin,
   ...notBuiltPlugins,
 ]

@@ -4,13 +4,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { create } from '@bufbuild/protobuf'
+
+import type { Any } from '#core/any/any.ts'
 import { Content } from '#gen/services/content_pb.ts'
 import { Images } from '#gen/services/images_pb.ts'
+import { TransferRequestSchema } from '#gen/services/transfer_pb.ts'
+import { ImageStoreSchema } from '#gen/types/transfer/imagestore_pb.ts'
+import { OCIRegistrySchema } from '#gen/types/transfer/registry_pb.ts'
 import { notFound } from '#lib/errors/errors.ts'
 import { connectGrpc } from '#lib/grpc/client.ts'
 import { listenGrpc } from '#lib/grpc/server.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import type { RpcContext } from '#plugins/types.ts'
+import { pack } from '#proxy/convert/pack.ts'
 import { contextOf } from '#proxy/headers.ts'
 import { silent } from '#testing/context.ts'
 import { rejectsWith } from '#testing/rejects.ts'
@@ -104,6 +111,24 @@ test('names inside a request are found, and long ones are cut', () => {
   })
   assert.equal(targetOf({ key: 'k'.repeat(1000) })['key']?.length, 256)
   assert.deepEqual(targetOf(undefined), {})
+})
+
+test('a transfer is about its two ends, and tells no secret of a registry', () => {
+  const headers = { authorization: 'Bearer s3cret' }
+  const registry = pack(OCIRegistrySchema, { reference: 'r.example/x:1', resolver: { headers } })
+  const images = pack(ImageStoreSchema, { name: 'x', extraReferences: [{ name: 'y' }] })
+  const about = (source: Any, destination: Any): unknown =>
+    targetOf(
+      create(TransferRequestSchema, { source: { ...source }, destination: { ...destination } }),
+    )
+  assert.deepEqual(about(registry, images), {
+    from: 'OCIRegistry r.example/x:1',
+    to: 'ImageStore x y',
+  })
+  assert.deepEqual(about({ ...images, value: Buffer.from([255]) }, { ...images, typeUrl: 'a.B' }), {
+    from: 'ImageStore',
+    to: 'B',
+  })
 })
 
 test('a file that was moved away is begun anew, and no line is lost', async () => {

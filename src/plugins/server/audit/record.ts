@@ -1,5 +1,11 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 
+import { fromBinary, isMessage } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+
+import { TransferRequestSchema, type TransferRequest } from '#gen/services/transfer_pb.ts'
+import { ImageStoreSchema } from '#gen/types/transfer/imagestore_pb.ts'
+import { OCIRegistrySchema } from '#gen/types/transfer/registry_pb.ts'
 import type { Call, Peer } from '#lib/rpc/rpc.ts'
 import { statusName } from '#lib/rpc/status.ts'
 
@@ -58,11 +64,11 @@ function identityOf(peer: Peer): Identity {
   return identity
 }
 
-function ifThere(read: () => string): string | undefined {
+function ifThere<T>(read: () => T): T | undefined {
   try {
     return read()
   } catch {
-    return undefined // it has ended, or belongs to another pid namespace
+    return undefined // it has ended, belongs to another pid namespace, or is no such message
   }
 }
 
@@ -103,6 +109,7 @@ const longest = 256
 
 /** What `request` is about; fields of the request itself win over those inside. */
 export function targetOf(request: unknown): Target {
+  if (isMessage(request) && isMessage(request, TransferRequestSchema)) return ends(request)
   const found: Record<string, string> = {}
   for (const message of [...inside.map((name) => read(request, name)), request]) {
     for (const [field, word] of fields) {
@@ -111,6 +118,26 @@ export function targetOf(request: unknown): Target {
     }
   }
   return found
+}
+
+/** A transfer is from one end to the other. Of a registry only the reference is told. */
+const ends = ({ source, destination }: TransferRequest): Target => ({
+  ...(source && { from: endText(source) }),
+  ...(destination && { to: endText(destination) }),
+})
+
+/** Such as `ImageStore docker.io/library/alpine:3.20`. */
+function endText(any: Any): string {
+  const kind = any.typeUrl.slice(any.typeUrl.lastIndexOf('.') + 1)
+  const names = ifThere(() => {
+    if (any.typeUrl === OCIRegistrySchema.typeName) {
+      return [fromBinary(OCIRegistrySchema, any.value).reference]
+    }
+    if (any.typeUrl !== ImageStoreSchema.typeName) return []
+    const { name, extraReferences } = fromBinary(ImageStoreSchema, any.value)
+    return [name, ...extraReferences.map((reference) => reference.name)].filter(Boolean)
+  })
+  return [kind, ...(names ?? [])].join(' ').slice(0, longest)
 }
 
 const read = (value: unknown, name: string): unknown =>

@@ -1,0 +1,84 @@
+import type { Context } from '#core/context.ts'
+import type { Stream } from '#core/streaming/streaming.ts'
+import type { Progress, ReportProgress } from '#core/transfer/transfer.ts'
+import { ProgressSchema } from '#gen/types/transfer/progress_pb.ts'
+import { deadlineExceeded, describe } from '#lib/errors/errors.ts'
+import { pack } from '#proxy/convert/pack.ts'
+import { progressToProto } from '#proxy/convert/transfer.ts'
+
+/** News that only say how many bytes more are told no more often than this, in ms. */
+const intervalMs = 100
+/** How long a client that is slow to read keeps the end of its transfer waiting, in ms. */
+const lastMs = 2000
+/** With more than this waiting, only the last state of each name is kept. */
+const mostWaiting = 1000
+
+/**
+ * Tells a client how far its transfer is. A change of what happens is told at once, a count of bytes
+ * every so often, the last state always. A client that reads slowly gets the latest counts, one that
+ * has gone nothing; the transfer waits for neither.
+ *
+ * Disposal sends what is left and closes the stream.
+ */
+export class ProgressSender implements AsyncDisposable {
+  readonly #ctx: Context
+  readonly #stream: Stream
+  readonly #late = new AbortController()
+  /** What is to be sent, in order. */
+  #queue: Progress[] = []
+  readonly #lastEvent = new Map<string, string>()
+  #sending: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #gone = false
+
+  constructor(ctx: Context, stream: Stream) {
+    this.#ctx = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#late.signal]) }
+    this.#stream = stream
+  }
+
+  readonly report: ReportProgress = (progress) => {
+    if (this.#gone) return
+    const { name = '', event } = progress
+    const isCount = name !== '' && this.#lastEvent.get(name) === event
+    this.#lastEvent.set(name, event)
+    this.#put(progress)
+    if (isCount) this.#timer ??= setTimeout(() => this.#flush(), intervalMs)
+    else this.#flush()
+  }
+
+  #put(progress: Progress): void {
+    const crowded = this.#queue.length > mostWaiting
+    const at = this.#queue.findLastIndex(({ name }) => name === progress.name)
+    if (at >= 0 && (crowded || this.#queue[at]?.event === progress.event)) {
+      this.#queue[at] = progress
+    } else this.#queue.push(progress)
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#sending ??= this.#send().finally(() => {
+      this.#sending = undefined
+    })
+  }
+
+  async #send(): Promise<void> {
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        await this.#stream.send(this.#ctx, pack(ProgressSchema, progressToProto(next)))
+      }
+    } catch (err) {
+      this.#gone = true
+      this.#queue = []
+      this.#ctx.log.debug('progress not sent', { error: describe(err) })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    using _late = setTimeout(() => this.#late.abort(deadlineExceeded('progress')), lastMs)
+    this.#flush()
+    await this.#sending
+    this.#gone = true
+    this.#stream.close()
+  }
+}
