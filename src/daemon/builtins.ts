@@ -25,6 +25,7 @@ import { nativePlugin } from '#plugins/snapshots/native/plugin.ts'
 import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
+import { binDirPlugin } from '#plugins/verifiers/bindir/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
@@ -47,6 +48,7 @@ export const builtins: readonly Plugin[] = [
   leasesPlugin,
   sandboxStorePlugin,
   streamManagerPlugin,
+  binDirPlugin,
   shimManagerPlugin,
   taskPlugin,
   sandboxControllerPlugin,

@@ -1,13 +1,16 @@
 import type { Context } from '#core/context.ts'
 import type { Descriptor } from '#core/images/images.ts'
-import type { Fetcher } from '#core/remotes/remotes.ts'
+import type { Remotes } from '#core/remotes/remotes.ts'
 
-/** What is to be judged: a name, and what a registry says it means. */
+/** What is to be judged: a reference, and what a registry says it means. */
 export interface Candidate {
+  /** The reference it is pulled by. */
   readonly name: string
+  /** Every name it is to get here; they need not be like `name`. */
+  readonly names: readonly string[]
   readonly target: Descriptor
-  /** Reads what is beside the image: its signatures. */
-  readonly fetcher: Fetcher
+  /** Reads what is beside the image, in the registry of `name`: its signatures. */
+  readonly remotes: Remotes
 }
 
 export interface Judgement {
@@ -25,4 +28,11 @@ export interface Judgement {
 export interface ImageVerifier {
   /** @throws when it cannot tell: that refuses the image, too. */
   verify(ctx: Context, candidate: Candidate): Promise<Judgement>
+  /**
+   * Whether `name` may be given to content that is here, whoever brought it: the image service asks
+   * before it creates an image or changes its target. It does not ask a registry. Absent: it may.
+   *
+   * @throws when it cannot tell: that refuses the name, too.
+   */
+  admit?(ctx: Context, name: string, target: Descriptor): Promise<Judgement>
 }

@@ -174,11 +174,6 @@ export const knownPlugins: Readonly<Record<string, Shape>> = {
   'io.containerd.grpc.v1.cri': criServer,
   'io.containerd.nri.v1.nri': nri,
   'io.containerd.transfer.v1.local': transfer,
-  'io.containerd.image-verifier.v1.bindir': {
-    bin_dir: '/opt/containerd/image-verifier/bin',
-    max_verifiers: 10,
-    per_verifier_timeout: '10s',
-  },
   'io.containerd.internal.v1.tracing': { service_name: '', sampling_ratio: 0.5 },
   'io.containerd.metrics.v1.grpc-prometheus': { grpc_histogram: false },
   'io.containerd.runtime.v1.linux': {
