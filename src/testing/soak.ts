@@ -27,6 +27,10 @@ export interface Cycle {
   readonly below: (limit: number) => number
   /** Counts something that is worth being told at the end. */
   readonly count: (what: string, times?: number) => void
+  /** How often that was so far. */
+  readonly counted: (what: string) => number
+  /** Tells how something stands, in place of how it stood before. */
+  readonly gauge: (what: string, value: number) => void
 }
 
 /** What a soak test reports. */
@@ -56,6 +60,10 @@ export async function soak(
   const count = (what: string, times = 1): void => {
     counts[what] = (counts[what] ?? 0) + times
   }
+  const counted = (what: string): number => counts[what] ?? 0
+  const gauge = (what: string, value: number): void => {
+    counts[what] = Math.round(value)
+  }
   const began = Date.now()
   const cycles = Math.max(1, Math.round(slice * factor))
   let [number, told] = [0, began]
@@ -69,7 +77,7 @@ export async function soak(
   for (; number < cycles && (number === 0 || Date.now() < until); number++) {
     const seed = firstSeed + number
     try {
-      await body({ number, seed, below: random(seed), count })
+      await body({ number, seed, below: random(seed), count, counted, gauge })
     } catch (err) {
       tell(seed)
       throw new Error(`${name}: cycle ${number} with seed ${seed} failed`, { cause: err })

@@ -36,8 +36,11 @@ export async function deleteAll(world: World): Promise<void> {
     tasks: (await new RemoteTaskManager(client.connection).list(ctx)).map(({ id }) => id),
     containers: (await client.containers.list([], { signal })).map(({ id }) => id),
     leases: (await leases.list(ctx)).map(({ id }) => id),
+    snapshots: (await Array.fromAsync(snapshotter.list(ctx)))
+      .filter(({ kind }) => kind !== 'committed')
+      .map(({ name }) => name),
   }
-  assert.deepEqual(left, { tasks: [], containers: [], leases: [] })
+  assert.deepEqual(left, { tasks: [], containers: [], leases: [], snapshots: [] })
 }
 
 /** All at once. What ends meanwhile by itself is gone, too. */

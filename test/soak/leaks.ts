@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -16,6 +16,7 @@ import type { World } from './world.ts'
  *     cgroups       of the namespace
  *     processes     in those cgroups, and runtimes that work on a bundle
  *     FIFOs         of clients that were not killed
+ *     netns         that the daemon or a host has open
  */
 
 const plugin = 'io.containerd.runtime.v2.task'
@@ -50,7 +51,36 @@ export function leftovers(world: World): string[] {
     ...commands()
       .filter(({ line }) => line.includes(daemon.dir) && /(^|\/)(runc|crun)\0/.test(line))
       .map(({ pid, line }) => `process ${pid} ${line.replaceAll('\0', ' ')}`),
+    ...served(world).flatMap((pid) =>
+      networksOpenIn(pid).map((network) => `netns ${network} open in ${pid}`),
+    ),
   ]
+}
+
+/** The daemon and its hosts. */
+export const served = (world: World): number[] => [
+  world.daemon.process.pid ?? 0,
+  ...shimHosts(world),
+]
+
+/** How many network namespaces the machine has, those that no process is in included. */
+export function networkCount(): number {
+  const slabs = readFileSync('/proc/slabinfo', 'utf8')
+  return Number(/^net_namespace\s+(\d+)/m.exec(slabs)?.[1])
+}
+
+/** Network namespaces that a process holds by a descriptor: each lives for as long. */
+const networksOpenIn = (pid: number): string[] =>
+  list(`/proc/${pid}/fd`)
+    .map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+    .filter((target) => target.startsWith('net:['))
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
 }
 
 /** The hosts of shims that work for the daemon. */

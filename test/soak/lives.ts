@@ -20,7 +20,15 @@ export interface Life {
 type Below = (limit: number) => number
 
 /** Ways to live, from creation to deletion. */
-const ways = [liveTyped, liveTyped, runWithCtr, startWithCtr] as const
+const ways = [
+  liveTyped,
+  liveTyped,
+  liveTyped,
+  liveTyped,
+  runWithCtr,
+  startWithCtr,
+  joinNetwork,
+] as const
 
 /** Starts a life of any kind. It ends by itself, or by what is done to it. */
 export async function live(world: World, life: Life, below: Below): Promise<void> {
@@ -114,6 +122,14 @@ async function startWithCtr(world: World, life: Life, below: Below): Promise<voi
   life.record = 'unknown'
   await ctr(world, life, 'container', 'delete', life.id)
   life.record = 'gone'
+}
+
+/** `ctr run --rm` in a network namespace that others made, and take away when it has ended. */
+async function joinNetwork(world: World, life: Life): Promise<void> {
+  const { ctr: dir } = world.fifos
+  using network = await world.network(life.id)
+  const join = ['--with-ns', `network:${network.path}`]
+  await ctr(world, life, 'run', '--rm', ...join, '--fifo-dir', dir, busybox, life.id, 'true')
 }
 
 async function ctr(world: World, life: Life, ...args: readonly string[]): Promise<void> {

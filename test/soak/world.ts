@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
+import { unmount } from '#sys/mount.ts'
 import { containerd1 } from '#testing/containerd.ts'
 import { type Ran, run, startDaemon, type TestDaemon } from '#testing/daemon.ts'
 import { type ImageSource, writeImage } from '#testing/image.ts'
@@ -100,6 +101,19 @@ export class World implements AsyncDisposable {
     const file = join(this.daemon.dir, `${source.name.replaceAll(/[^a-z0-9]/g, '-')}.tar`)
     await writeImage(source, file)
     return file
+  }
+
+  /** Makes a network namespace that has a path, as network plugins do. */
+  async network(name: string): Promise<Disposable & { readonly path: string }> {
+    const path = join(this.daemon.dir, `net-${name}`)
+    writeFileSync(path, '')
+    const { code, stderr } = await run('unshare', [`--net=${path}`, 'true'])
+    if (code !== 0) throw new Error(`unshare: ${stderr}`)
+    const remove = (): void => {
+      unmount(path)
+      rmSync(path)
+    }
+    return { path, [Symbol.dispose]: remove }
   }
 
   /** Starts `ctr`. It is killed when it takes longer than a step may. */
