@@ -9,8 +9,9 @@ import {
   parseIndex,
   parseManifest,
 } from '#core/images/oci.ts'
-import { type Platform, runsOn } from '#core/images/platform.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { anyPlatform, orderedPlatforms, suitingOf } from '#core/platforms/match.ts'
+import type { Platform } from '#core/platforms/platforms.ts'
 import { hasCode, notFound } from '#lib/errors/errors.ts'
 
 /** Something that is sent. */
@@ -49,6 +50,7 @@ export async function pushGraph(
   onFound: OnFound,
 ): Promise<PushGraph> {
   const graph = { blobs: [] as Outgoing[], manifests: [] as Outgoing[], indexes: [] as Outgoing[] }
+  const matcher = platforms.length === 0 ? anyPlatform : orderedPlatforms(platforms)
   const seen = new Set<string>()
   const visit = async (
     entry: ManifestEntry,
@@ -59,10 +61,8 @@ export async function pushGraph(
     if (seen.has(entry.digest)) return
     seen.add(entry.digest)
     const labels = { ...inherited, ...(await labelsOf(ctx, content, entry.digest)) }
-    for (const child of await childrenOf(ctx, content, entry)) {
-      const isWanted = platforms.length === 0 || platforms.some((p) => runsOn(child.platform, p))
-      if (isWanted) await visit(child, entry, labels)
-    }
+    const children = suitingOf(await childrenOf(ctx, content, entry), matcher)
+    for (const child of children) await visit(child, entry, labels)
     graph[kindOf(entry)].push({ descriptor: entry, labels })
   }
   await visit(target, undefined, {})

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
-import { hostPlatform } from '#core/images/platform.ts'
+import { hostPlatform } from '#core/platforms/platforms.ts'
 import type {
   ExportOptions,
   ImageReference,
