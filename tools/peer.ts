@@ -1,23 +1,34 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { peerDirectory } from '#testing/containerd.ts'
 
 /*
- * Fetches containerd 2.x from Debian's unstable distribution into `.peer/`, without installing it:
- * the second judge of the tests and the second opponent of the benchmarks. The mirror is the one
- * that the machine's apt already uses.
+ * Fetches programs from Debian's unstable distribution into `.peer/`, without installing them:
+ * containerd 2.x, the second judge of the tests and the second opponent of the benchmarks, and Docker
+ * with BuildKit, which works on top of either. The mirror is the one that the machine's apt already uses.
  */
 
-/** Fetches it unless it is there. @returns why not, when it can't be had. */
+/** Packages, each with a program that is there when it has been unpacked. */
+const packages: Readonly<Record<string, string>> = {
+  containerd: 'usr/bin/containerd',
+  'docker.io': 'usr/sbin/dockerd',
+  'docker-cli': 'usr/bin/docker',
+  'docker-buildx': 'usr/libexec/docker/cli-plugins/docker-buildx',
+}
+
+/** Fetches what is not there. @returns why not, when it can't be had. */
 export function ensurePeer(): string | undefined {
-  if (existsSync(join(peerDirectory, 'usr/bin/containerd'))) return undefined
+  const missing = Object.entries(packages)
+    .filter(([, program]) => !existsSync(join(peerDirectory, program)))
+    .map(([name]) => name)
+  if (missing.length === 0) return undefined
   const mirror = debianMirror()
   if (mirror === undefined) return 'no Debian mirror in the sources of apt'
   try {
-    process.stderr.write('fetching containerd 2.x from Debian unstable ...\n')
-    fetchPackage(mirror)
+    process.stderr.write(`fetching ${missing.join(', ')} from Debian unstable ...\n`)
+    fetchPackages(mirror, missing)
     return undefined
   } catch (err) {
     return `apt-get could not fetch it: ${err instanceof Error ? err.message : String(err)}`
@@ -33,7 +44,7 @@ function debianMirror(): string | undefined {
 const list = (dir: string): string[] =>
   existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : []
 
-function fetchPackage(mirror: string): void {
+function fetchPackages(mirror: string, names: readonly string[]): void {
   const lists = join(peerDirectory, 'lists')
   mkdirSync(join(lists, 'partial'), { recursive: true })
   const sources = join(peerDirectory, 'sid.list')
@@ -46,8 +57,9 @@ function fetchPackage(mirror: string): void {
     })
   }
   run('update')
-  run('download', 'containerd/sid')
-  const deb = readdirSync(peerDirectory).find((name) => name.endsWith('.deb'))
-  if (deb === undefined) throw new Error('no package came')
-  execFileSync('dpkg', ['-x', deb, '.'], { cwd: peerDirectory })
+  run('download', ...names.map((name) => `${name}/sid`))
+  for (const deb of readdirSync(peerDirectory).filter((name) => name.endsWith('.deb'))) {
+    execFileSync('dpkg', ['-x', deb, '.'], { cwd: peerDirectory })
+    rmSync(join(peerDirectory, deb))
+  }
 }
