@@ -40,6 +40,11 @@ export class SnapshotDirs {
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
   }
 
+  /** What the directories of all snapshots are in. */
+  get path(): string {
+    return this.#dir
+  }
+
   /** The directory of a snapshot. */
   of(id: string): string {
     return join(this.#dir, id)

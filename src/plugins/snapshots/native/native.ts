@@ -12,10 +12,12 @@ import { copyTree } from '#lib/fs/copy-tree.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
+import { spreadDirectories } from '#sys/inode-flags.ts'
 
 /** Opens the snapshots in `root`, which is made when it is missing. */
 export async function openNative(ctx: Context, root: string): Promise<StoredSnapshotter> {
   const dirs = new SnapshotDirs(root)
+  spreadDirectories(dirs.path)
   return new StoredSnapshotter(await openStore(ctx, root, tryLock), new NativeBacking(dirs))
 }
 

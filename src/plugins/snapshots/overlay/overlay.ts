@@ -17,6 +17,7 @@ import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
+import { spreadDirectories } from '#sys/inode-flags.ts'
 
 import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
@@ -63,6 +64,7 @@ export class OverlaySnapshotter implements Snapshotter {
     options: OverlayOptions,
   ): Promise<OverlaySnapshotter> {
     const dirs = new SnapshotDirs(root)
+    spreadDirectories(dirs.path)
     const mountOptions = overlayOptions(root, options.mountOptions)
     const { signal } = ctx
     const db = await openDatabase(join(root, 'metadata.db'), {
