@@ -1,5 +1,5 @@
 import type { Context } from '#core/context.ts'
-import { hostPlatform, parsePlatform } from '#core/images/platform.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { ImageTarget, Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
 import { Introspection } from '#gen/services/introspection_pb.ts'
 import { hasCode, unimplemented } from '#lib/errors/errors.ts'
