@@ -17,3 +17,4 @@ export type {
   TransferOptions,
 } from './transfer/options.ts'
 export type { TransferPart, TransferProgress } from './transfer/progress.ts'
+export type { ImageUsage } from './usage.ts'
