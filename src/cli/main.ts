@@ -5,6 +5,9 @@ import { packageVersion } from '#lib/release/release.ts'
 
 import { doctorCommand } from './doctor/doctor.ts'
 import { eventsCommand } from './events/events.ts'
+import { imageCommand } from './image/image.ts'
+import { pullCommand } from './image/pull.ts'
+import { pushCommand } from './image/push.ts'
 import { logsCommand } from './logs/logs.ts'
 
 /** Runs `wharf <argv>` and gives its exit code: 0, 1 when something failed or is wrong, 2 for bad usage. */
@@ -13,6 +16,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description('The command line of wharf, a container runtime.')
     .version(packageVersion, '-v, --version')
     .exitOverride()
+    .addCommand(pullCommand())
+    .addCommand(pushCommand())
+    .addCommand(imageCommand())
     .addCommand(logsCommand())
     .addCommand(eventsCommand())
     .addCommand(doctorCommand())

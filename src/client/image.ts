@@ -10,6 +10,7 @@ import type { ImageConfig } from '#core/images/oci.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 import { unpackPlace } from './unpack.ts'
+import { type ImageUsage, usageOf } from './usage.ts'
 
 /** For which platform an image is meant. */
 export interface PlatformOptions extends AbortOptions {
@@ -55,6 +56,12 @@ export class Image {
     const ctx = session.context(options)
     const image = await this.#resolve(options)
     return await unpackImage(ctx, unpackPlace(session, snapshotter), image)
+  }
+
+  /** What it takes on disk. */
+  async usage(options: Pick<UnpackOptions, 'snapshotter' | 'signal'> = {}): Promise<ImageUsage> {
+    const { snapshotter = this.#session.settings.snapshotter } = options
+    return await usageOf(this.#session.context(options), this.#session, this.target, snapshotter)
   }
 
   async #resolve(options: PlatformOptions): Promise<ResolvedImage> {

@@ -7,6 +7,8 @@ import { type ArchiveSource, importArchive } from './import/import.ts'
 import { TemporaryLease } from './lease.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
+import type { ExportOptions, PullOptions, PushOptions } from './transfer/options.ts'
+import { exportImages, pullImage, pushImage, tagImage } from './transfer/transfers.ts'
 
 /** How to import an archive. */
 export interface ImportOptions extends AbortOptions {
@@ -53,6 +55,43 @@ export class Images {
   /** @throws `not_found`. */
   async delete(name: string, options: AbortOptions & DeleteImageOptions = {}): Promise<void> {
     await this.#session.images.delete(this.#session.context(options), name, options)
+  }
+
+  /**
+   * Has the daemon pull an image from a registry, and unpack it.
+   *
+   *     await client.images.pull('docker.io/library/alpine:3.20', { credentials: dockerCredentials() })
+   *
+   * @throws `not_found` when the registry has no such image, or the image no such platform;
+   * `unauthenticated`, `permission_denied`, `resource_exhausted` and `unavailable` as the registry says;
+   * `unimplemented` from a daemon that moves no images.
+   */
+  async pull(reference: string, options: PullOptions = {}): Promise<Image> {
+    await pullImage(this.#session, reference, options)
+    return await this.get(reference, options)
+  }
+
+  /** Has the daemon push an image to a registry. @throws as `pull`. */
+  async push(reference: string, options: PushOptions = {}): Promise<void> {
+    await pushImage(this.#session, reference, options)
+  }
+
+  /**
+   * An archive with images, an OCI layout that Docker reads too, as it comes from the daemon.
+   *
+   * @throws with the first bytes, or instead of the end: `not_found`; `unimplemented` as `pull`.
+   */
+  export(
+    names: string | readonly string[],
+    options: ExportOptions = {},
+  ): AsyncIterable<Uint8Array> {
+    return exportImages(this.#session, [names].flat(), options)
+  }
+
+  /** Gives an image another name, also one that another image has. @throws `not_found`. */
+  async tag(name: string, as: string, options: AbortOptions = {}): Promise<Image> {
+    await tagImage(this.#session, name, as, options)
+    return await this.get(as, options)
   }
 
   /**

@@ -1,7 +1,7 @@
+import { bytes } from '#cli/bytes.ts'
+import { duration } from '#cli/duration.ts'
 import { barText } from '#cli/progress.ts'
 import type { Progress } from '#doctor/store.ts'
-
-import { bytes } from './report-text.ts'
 
 /** Before this much time has passed nobody can tell how long it will take, in ms. */
 const settleMs = 1000
@@ -37,9 +37,4 @@ export function progressText({ stage, done, total }: Progress, ms: number): stri
   const left = ms > settleMs && part > 0 ? (ms / part - ms) / 1000 : undefined
   const eta = left === undefined ? '' : `, ${duration(left)} left`
   return `${barText(stage, done, total)}  ${bytes(done)} of ${bytes(total)}${eta}`
-}
-
-function duration(seconds: number): string {
-  const whole = Math.ceil(seconds)
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`
 }

@@ -1,3 +1,4 @@
+import { bytes } from '#cli/bytes.ts'
 import type { Finding, StoreReport } from '#doctor/finding.ts'
 import { isLeft } from '#doctor/finding.ts'
 import { counted } from '#doctor/words.ts'
@@ -50,17 +51,4 @@ function summary(report: StoreReport): string {
   const repairs = repair ? `, ${done} repaired` : ''
   const looked = `${checked.images} images, ${checked.containers} containers, ${checked.snapshots} snapshots, ${read}`
   return `${verdict}${repairs}\nlooked at ${looked} in ${seconds.toFixed(1)} s\n`
-}
-
-const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const
-
-/** A number of bytes with three digits or so. */
-export function bytes(count: number): string {
-  let value = count
-  let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${value.toFixed(unit > 0 && value < 100 ? 1 : 0)} ${units[unit]}`
 }

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 
+import { addressOption } from '#cli/daemon-options.ts'
 import { followEvents } from '#client/follow.ts'
 import type { Followed, From } from '#core/events/events.ts'
 import { hasErrno } from '#lib/fs/has-errno.ts'
@@ -29,11 +30,7 @@ export function eventsCommand(): Command {
   return new Command('events')
     .description('show what happens in a daemon, and what has happened')
     .argument('[filter...]', 'only events that match')
-    .addOption(
-      new Option('-a, --address <socket>', 'where the daemon is')
-        .env('CONTAINERD_ADDRESS')
-        .default('/run/containerd/containerd.sock'),
-    )
+    .addOption(addressOption())
     .addOption(after.conflicts('oldest'))
     .option('--oldest', 'begin with the oldest event that is kept')
     .option('--json', 'one JSON object on a line; also for places without an event')

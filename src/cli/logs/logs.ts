@@ -1,5 +1,6 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 
+import { addressOption, namespaceOption } from '#cli/daemon-options.ts'
 import { connect } from '#client/connect.ts'
 import { type ReadLogOptions, readLog } from '#client/logs/read-log.ts'
 import { type LogEntry, isJsonFileUri, parseJsonFileUri } from '#core/logs/json-file.ts'
@@ -31,16 +32,8 @@ export function logsCommand(): Command {
   return new Command('logs')
     .description('show what a container has written')
     .argument('<container>', 'its id; with --file the path of a log, or its URI')
-    .addOption(
-      new Option('-a, --address <socket>', 'where the daemon is')
-        .env('CONTAINERD_ADDRESS')
-        .default('/run/containerd/containerd.sock'),
-    )
-    .addOption(
-      new Option('-n, --namespace <name>', 'whose container it is')
-        .env('CONTAINERD_NAMESPACE')
-        .default('default'),
-    )
+    .addOption(addressOption())
+    .addOption(namespaceOption('whose container it is'))
     .option('-f, --follow', 'go on until the container ends')
     .option('--since <time>', 'nothing from before', moment)
     .option('--until <time>', 'nothing from after', moment)

@@ -112,9 +112,7 @@ export class RemoteTransfers {
       pack(ImageExportStreamSchema, exportStreamToProto(stream.id, images, options)),
       options.onProgress,
     )
-    // It is awaited below, behind the bytes.
-    done.catch(() => undefined)
-    yield* receiveBytes(call.ctx, stream)
+    yield* untilDone(call, stream, done)
     await done
   }
 
@@ -128,6 +126,42 @@ export class RemoteTransfers {
 
   #begin(ctx: Context): TransferCall {
     return new TransferCall(ctx, this.#connection)
+  }
+}
+
+/** How long nothing may come from a daemon that has sent everything, in ms. */
+const quietMs = 500
+
+/**
+ * The bytes that come over `stream`, until it ends, or the call `done` fails. containerd leaves the
+ * stream open; when the call is over, no more than what is on its way can come.
+ */
+async function* untilDone(
+  call: TransferCall,
+  stream: RemoteStream,
+  done: Promise<void>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const quiet = new AbortController()
+  const ctx = { ...call.ctx, signal: AbortSignal.any([call.ctx.signal, quiet.signal]) }
+  let timer: NodeJS.Timeout | undefined
+  using scope = new DisposableStack()
+  scope.defer(() => clearTimeout(timer))
+  void whenDone()
+  async function whenDone(): Promise<void> {
+    try {
+      await done
+      timer = setTimeout(() => quiet.abort(), quietMs)
+    } catch (err) {
+      call.fail(err)
+    }
+  }
+  try {
+    for await (const bytes of receiveBytes(ctx, stream)) {
+      yield bytes
+      timer?.refresh()
+    }
+  } catch (err) {
+    if (!quiet.signal.aborted) throw err
   }
 }
 

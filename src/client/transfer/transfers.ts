@@ -1,0 +1,162 @@
+import type { Context } from '#core/context.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
+import type { ImageTarget, Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
+import { Introspection } from '#gen/services/introspection_pb.ts'
+import { hasCode, unimplemented } from '#lib/errors/errors.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
+import { callOptions } from '#proxy/call.ts'
+import { type RegistrySettings, RemoteTransfers } from '#proxy/transfer/transfers.ts'
+import type { Session } from '#client/session.ts'
+
+import type {
+  ExportOptions,
+  PullOptions,
+  PushOptions,
+  RegistryOptions,
+  TransferOptions,
+} from './options.ts'
+import { ProgressSum } from './progress.ts'
+
+/*
+ * What a daemon does by itself when it is told where images come from and go to. Only containerd 1.7
+ * and later can, and wharf.
+ */
+
+/** What each daemon has said of itself; a connection is to one for as long as it lives. */
+const known = new WeakMap<Connection, Promise<boolean>>()
+
+/** Whether the daemon moves images. */
+export async function movesImages(ctx: Context, { connection }: Session): Promise<boolean> {
+  const asked = known.getOrInsertComputed(connection, () => ask(ctx, connection))
+  try {
+    return await asked
+  } catch (err) {
+    known.delete(connection)
+    throw err
+  }
+}
+
+async function ask(ctx: Context, connection: Connection): Promise<boolean> {
+  const filters = ['type==io.containerd.grpc.v1,id==transfer']
+  const { plugins } = await connection.client(Introspection).plugins({ filters }, callOptions(ctx))
+  return plugins.some(({ initErr }) => initErr === undefined)
+}
+
+async function transfersOf(ctx: Context, session: Session): Promise<RemoteTransfers> {
+  if (await movesImages(ctx, session)) return new RemoteTransfers(session.connection)
+  throw unimplemented(
+    'this daemon moves no images by itself (containerd does from 1.7 on, wharf with its plugin io.containerd.transfer.v1.local)',
+  )
+}
+
+/** Pulls `reference`, and names the image so. */
+export async function pullImage(
+  session: Session,
+  reference: string,
+  options: PullOptions,
+): Promise<void> {
+  const ctx = session.context(options)
+  const { platforms: texts, unpack = true, snapshotter = session.settings.snapshotter } = options
+  const platforms = texts?.map(parsePlatform) ?? [hostPlatform]
+  const unpackTo = platforms.length > 0 ? platforms : [hostPlatform]
+  const into: ImageTarget = {
+    name: reference,
+    platforms,
+    allMetadata: !options.skipMetadata,
+    unpacks: unpack ? unpackTo.map((platform) => ({ platform, snapshotter })) : [],
+    ...(options.labels && { labels: options.labels }),
+  }
+  const transfers = await transfersOf(ctx, session)
+  await transfers.pull(ctx, settingsOf(reference, options), into, hearing(options))
+}
+
+/** Pushes to `reference`. */
+export async function pushImage(
+  session: Session,
+  reference: string,
+  options: PushOptions,
+): Promise<void> {
+  const ctx = session.context(options)
+  const { image: name = reference, platforms = [] } = options
+  const transfers = await transfersOf(ctx, session)
+  const from = { name, platforms: platforms.map(parsePlatform) }
+  await transfers.push(ctx, from, settingsOf(reference, options), hearing(options))
+}
+
+/** The bytes of an archive of `names`. */
+export async function* exportImages(
+  session: Session,
+  names: readonly string[],
+  options: ExportOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const ctx = session.context(options)
+  const platforms = (options.platforms ?? []).map(parsePlatform)
+  const transfers = await transfersOf(ctx, session)
+  const images = names.map((name) => ({ name, platforms }))
+  yield* transfers.export(ctx, images, {
+    allPlatforms: options.allPlatforms ?? false,
+    skipCompatibilityManifest: options.skipDockerManifest ?? false,
+    skipNonDistributable: options.skipNonDistributable ?? false,
+    ...hearing(options),
+  })
+}
+
+/** Imports an archive. @returns the names of the images that it made. */
+export async function importImages(
+  session: Session,
+  bytes: AsyncIterable<Uint8Array>,
+  into: ImageTarget,
+  options: TransferOptions,
+): Promise<readonly string[]> {
+  const ctx = session.context(options)
+  const saved = new Set<string>()
+  const { onProgress } = hearing(options)
+  const transfers = await transfersOf(ctx, session)
+  await transfers.import(ctx, { bytes }, into, {
+    onProgress: (progress) => {
+      if (progress.event === 'saved' && progress.name !== undefined) saved.add(progress.name)
+      onProgress?.(progress)
+    },
+  })
+  return [...saved]
+}
+
+function settingsOf(reference: string, options: RegistryOptions): RegistrySettings {
+  const { credentials, hostsDir, plainHttp, headers } = options
+  return {
+    reference,
+    ...(credentials && { credentials }),
+    ...(hostsDir !== undefined && { hostsDir }),
+    ...(plainHttp && { scheme: 'http' as const }),
+    ...(headers && { headers }),
+  }
+}
+
+function hearing({ onProgress }: TransferOptions): Hearing {
+  if (!onProgress) return {}
+  const sum = new ProgressSum()
+  return {
+    onProgress: (progress: Progress) => {
+      sum.add(progress)
+      onProgress(sum.state)
+    },
+  }
+}
+
+/** Names an image once more; one that has the name already is replaced. */
+export async function tagImage(
+  session: Session,
+  name: string,
+  as: string,
+  options: TransferOptions,
+): Promise<void> {
+  const ctx = session.context(options)
+  const { labels, target } = await session.images.get(ctx, name)
+  const image = { name: as, labels, target }
+  try {
+    await session.images.create(ctx, image)
+  } catch (err) {
+    if (!hasCode(err, 'already_exists')) throw err
+    await session.images.update(ctx, image, ['target'])
+  }
+}
