@@ -14,6 +14,8 @@ export interface DockerRegistryOptions {
   readonly clientCa?: string
   /** Only `user` with `s3cret-pass` may come. */
   readonly password?: boolean
+  /** Only those with tokens may come. */
+  readonly token?: { readonly realm: string; readonly issuer: string; readonly ca: string }
 }
 
 /** For `user`, by bcrypt, which is all that the registry takes: `s3cret-pass`. */
@@ -67,7 +69,7 @@ export class DockerRegistry implements AsyncDisposable {
 function configOf(
   port: number,
   dir: string,
-  { tls, clientCa, password }: DockerRegistryOptions,
+  { tls, clientCa, password, token }: DockerRegistryOptions,
 ): string {
   const secure = tls ? { certificate: tls.cert, key: tls.key } : undefined
   const clients = clientCa === undefined ? {} : { clientcas: [clientCa] }
@@ -78,6 +80,9 @@ function configOf(
     storage: { filesystem: { rootdirectory: join(dir, 'data') }, delete: { enabled: true } },
     http: { addr: `127.0.0.1:${port}`, ...(secure && { tls: { ...secure, ...clients } }) },
     ...(password && { auth: { htpasswd: { realm: 'test', path: join(dir, 'htpasswd') } } }),
+    ...(token && {
+      auth: { token: { ...token, ca: undefined, rootcertbundle: token.ca, service: 'test' } },
+    }),
   })
 }
 

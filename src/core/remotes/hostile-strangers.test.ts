@@ -66,6 +66,20 @@ suite('redirects and realms of a registry that means ill', { timeout: 120_000 },
     assert.equal(asked, 0)
   })
 
+  test('storage that refuses is named, and clocks that differ are, too', async (t) => {
+    const date = new Date(Date.now() - 3_600_000).toUTCString()
+    await using storage = await Hostile.open((_request, response) => {
+      response.writeHead(403, { date }).end('<Error><Code>RequestTimeTooSkewed</Code></Error>')
+    })
+    const refused = resolve(t, (_request, response) => {
+      response.writeHead(307, { location: `http://${storage.host}/x` }).end()
+    })
+    const message = new RegExp(
+      `storage behind the registry refuses: host ${storage.host}, to which 127.* redirects, said: status 403; .*its clock says .*this machine's`,
+    )
+    await rejectsWith('permission_denied', refused, message)
+  })
+
   test('a token is fetched once for all who need it, and again when it is refused', async (t) => {
     let issued = 0
     let good = ''

@@ -92,10 +92,21 @@ export function refusalOf(answer: Answer, said: Said, subject: Subject): CodedEr
   const { code, why, todo } = meaningOf(answer, said, subject)
   const words =
     said.text === '' ? `status ${answer.status}` : `status ${answer.status}, ${said.text}`
-  return new CodedError(
-    code,
-    `${subject.stage}: ${why}: host ${subject.host} said: ${words}; ${todo}`,
-  )
+  const who = answer.url.host
+  const redirected = answer.foreign ? `, to which ${subject.host} redirects,` : ''
+  const message = `${subject.stage}: ${why}: host ${who}${redirected} said: ${words}; ${todo}`
+  return new CodedError(code, message + clocks(answer))
+}
+
+const mostSkewMs = 5 * 60 * 1000
+
+/** What the clocks say, where somebody is not let in and they differ: signatures and tokens have their time. */
+function clocks({ status, headers }: Answer, now = Date.now()): string {
+  const theirs = Date.parse(headers.date ?? '')
+  const isSkewed = Math.abs(theirs - now) > mostSkewMs
+  if (!isSkewed || (status !== 401 && status !== 403)) return ''
+  const [its, own] = [theirs, now].map((time) => new Date(time).toISOString())
+  return `; its clock says ${its}, this machine's ${own}: set the one that is wrong`
 }
 
 interface Meaning {
@@ -106,6 +117,10 @@ interface Meaning {
 
 function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
   const { status, headers } = answer
+  if (answer.foreign && (status === 401 || status === 403)) return notSigned
+  const challenge = headers['www-authenticate'] ?? ''
+  if (status === 401 && /error="?invalid_token/.test(challenge)) return badToken
+  if (subject.hasCredentials && /error="?insufficient_scope/.test(challenge)) return denied(subject)
   if (status === 401) return unauthorized(subject)
   if (status === 403 || said.codes.includes('DENIED')) return denied(subject)
   if (status === 404) {
@@ -124,6 +139,8 @@ function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
       todo: `try again ${when}${login}`,
     }
   }
+  if (status === 413) return tooLarge
+  if (status === 405 && subject.action === 'push') return readOnly
   if (said.codes.includes('MANIFEST_BLOB_UNKNOWN')) return incomplete
   if (said.codes.includes('DIGEST_INVALID')) return damaged
   if (status >= 500) {
@@ -137,6 +154,27 @@ function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
   return { code: 'unknown', why: 'unexpected answer', todo }
 }
 
+const notSigned: Meaning = {
+  code: 'permission_denied',
+  why: 'the storage behind the registry refuses',
+  todo: "try again, and check this machine's clock: what the registry signs is good for some minutes",
+}
+/** A token that has just been given: one that has expired is renewed before anybody hears of it. */
+const badToken: Meaning = {
+  code: 'unauthenticated',
+  why: 'the registry does not take the token that its own token server has given',
+  todo: 'have whoever runs them compare their clocks and keys',
+}
+const tooLarge: Meaning = {
+  code: 'resource_exhausted',
+  why: 'it is larger than what is taken there',
+  todo: 'raise the limit of the registry, or of the proxy before it (nginx: client_max_body_size)',
+}
+const readOnly: Meaning = {
+  code: 'failed_precondition',
+  why: 'nothing can be pushed there',
+  todo: 'push to the registry itself: mirrors, and registries under maintenance, are only read',
+}
 /** Source: upstream `PushContent`, which looks for this in an index. */
 const incomplete: Meaning = {
   code: 'failed_precondition',

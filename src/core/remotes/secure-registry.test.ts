@@ -14,6 +14,7 @@ import { newContext, recordingLogger } from '#testing/context.ts'
 import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { root } from '#testing/root.ts'
+import { TokenServer } from '#testing/token-server.ts'
 
 import { RegistryClient, type RegistryClientOptions } from './client.ts'
 
@@ -184,6 +185,35 @@ suite('registries with certificates and passwords', { skip: lacksRegistry ?? fal
     )
     const basic = Buffer.from(`user:${secret}`).toString('base64')
     for (const text of [secret, wrong, basic]) assert.ok(!lines.join('\n').includes(text))
+  })
+
+  test('a token is for a repository and an account, and for a time', async (t) => {
+    const ctx = newContext(t)
+    await using tokens = await TokenServer.open(
+      await ca.issue('signer'),
+      ({ scopes, user, secret }) => {
+        if (user !== '' && secret !== 'pass') return undefined
+        const mine = scopes.filter((each) => user !== '' && each.includes(':secure/'))
+        return Object.fromEntries(mine.map((each) => [each.split(':')[1], ['pull', 'push']]))
+      },
+    )
+    const { realm, issuer } = tokens
+    await using registry = await DockerRegistry.open({ token: { realm, issuer, ca: ca.cert } })
+    const { host } = registry
+    const as = (secret: string): RegistryClientOptions => ({
+      credentials: () => ({ kind: 'password', username: 'me', secret }),
+    })
+    await roundTrip(ctx, host, as('pass'))
+    await rejectsWith('unauthenticated', resolve(ctx, host, {}), /give credentials for 127/)
+    const wrong = resolve(ctx, host, as('wrong'))
+    const said = `token from ${new URL(realm).host}.*not accepted.*host ${new URL(realm).host} said.*incorrect`
+    await rejectsWith('unauthenticated', wrong, new RegExp(said))
+    await using other = new RegistryClient({ ...as('pass'), retry })
+    const elsewhere = other.resolve(ctx, `${host}/other/app:1`)
+    await rejectsWith('permission_denied', elsewhere, /check that the account may pull/)
+    tokens.skew = 3600
+    const early = resolve(ctx, host, as('pass'))
+    await rejectsWith('unauthenticated', early, /does not take the token .*compare their clocks/)
   })
 
   test('a host that speaks no TLS, or is not there, says so', async (t) => {
