@@ -26,6 +26,7 @@ import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { binDirPlugin } from '#plugins/verifiers/bindir/plugin.ts'
+import { transferPlugin } from '#plugins/transfer/local/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
@@ -48,6 +49,7 @@ export const builtins: readonly Plugin[] = [
   leasesPlugin,
   sandboxStorePlugin,
   streamManagerPlugin,
+  transferPlugin,
   binDirPlugin,
   shimManagerPlugin,
   taskPlugin,

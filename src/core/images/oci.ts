@@ -87,6 +87,10 @@ export function parseConfig(bytes: Uint8Array): ImageConfig {
   }
 }
 
+/** What an image is made for, as its config says it. @throws `invalid_argument` for what is no image config. */
+export const configPlatform = (bytes: Uint8Array): Platform | undefined =>
+  toPlatform(parseObject(bytes, 'image config'))
+
 /** The JSON object in `bytes`. @throws `invalid_argument`, naming it as `what`. */
 export function parseObject(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
   const value = parseJson(bytes, what)

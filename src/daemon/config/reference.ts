@@ -63,7 +63,16 @@ const tableOf = (rows: readonly Row[]): string =>
     '',
   ].join('\n')
 
-const tomlOf = (value: unknown): string =>
-  stringify({ value })
+function tomlOf(value: unknown): string {
+  if (Array.isArray(value) && value.some(isTable)) return `[${value.map(inlineOf).join(', ')}]`
+  return stringify({ value })
     .replace(/^value = /, '')
     .trim()
+}
+
+const inlineOf = (value: unknown): string =>
+  isTable(value)
+    ? `{ ${Object.entries(value)
+        .map(([key, field]) => `${key} = ${tomlOf(field)}`)
+        .join(', ')} }`
+    : tomlOf(value)

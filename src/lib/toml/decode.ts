@@ -21,7 +21,7 @@ export type Table = Readonly<Record<string, unknown>>
  *
  * The defaults are the schema: a value must be of the kind of its default, and a key that has no
  * default is unknown. Keys are camel case in `defaults` and snake case in the file. A default of
- * `{}` takes any table; where the default is a duration such as `10s`, so is the value, or a number
+ * `{}` takes any table, and so does a list of tables; where the default is a duration such as `10s`, so is the value, or a number
  * of nanoseconds.
  *
  * What is wrong goes to `problems`, and the default stays.
@@ -59,6 +59,8 @@ function decodeValue(
     return fallback
   }
   if (isDuration(fallback) && typeof value === 'number') return `${value}ns`
+  // The parser's tables have no prototype.
+  if (Array.isArray(value)) return value.map((item) => (isTable(item) ? { ...item } : item))
   if (!isTable(fallback) || !isTable(value) || Object.keys(fallback).length === 0) return value
   return decodeTable(fallback, value, where, problems)
 }

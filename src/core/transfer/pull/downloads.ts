@@ -1,0 +1,134 @@
+import type { Store, Writer } from '#core/content/content.ts'
+import { openWriter } from '#core/content/write-blob.ts'
+import { type Context, forCleanup } from '#core/context.ts'
+import type { Descriptor } from '#core/images/images.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { Fetcher } from '#core/remotes/remotes.ts'
+import { refKey } from '#core/transfer/ref-key.ts'
+import { Semaphore } from '#lib/async/semaphore.ts'
+import { CodedError, hasCode, invalidArgument } from '#lib/errors/errors.ts'
+
+import { receive } from './receive.ts'
+import { Together } from './together.ts'
+
+/*
+ * A blob on its way into the content store:
+ *
+ *   open the upload ──► wait for a turn ──► receive ──► commit with labels
+ *     │                                                   │
+ *     └ it is there: only its labels                      └ wrong digest: throw the upload away
+ *
+ * Uploads are named after what they are, so one that was cut off goes on where it was, also after a
+ * restart of the daemon. A blob that another namespace has is there as soon as its upload is opened, if
+ * the store shares. Only receiving takes one of the few turns: the durable writes before and after it
+ * happen with those of other blobs.
+ */
+
+/** A blob to be loaded. */
+export interface Download {
+  readonly fetcher: Pick<Fetcher, 'fetch'>
+  readonly target: Descriptor
+  /** Which labels it gets, when it has `known`. */
+  readonly labels: (known: Labels) => Labels
+  /** Hears how many bytes are there. */
+  readonly onProgress?: (offset: number) => void
+}
+
+export interface DownloadsOptions {
+  readonly content: Store
+  /** How many blobs are received at once; 0 for any number. */
+  readonly atOnce: number
+}
+
+/** Uploads that are open at once: each has a file. */
+const mostUploads = 64
+
+/** Loads blobs of all namespaces, each once, however many ask for it. */
+export class Downloads {
+  readonly #content: Store
+  readonly #turns: Semaphore
+  readonly #uploads = new Semaphore(mostUploads)
+  readonly #together = new Together()
+
+  constructor({ content, atOnce }: DownloadsOptions) {
+    this.#content = content
+    this.#turns = new Semaphore(atOnce > 0 ? atOnce : Infinity)
+  }
+
+  /**
+   * Has a blob in the store, under the lease of `ctx`. @returns whether it was there before.
+   *
+   * @throws as `Fetcher.fetch`; `failed_precondition` for bytes that have another digest.
+   */
+  async load(ctx: Context, download: Download): Promise<boolean> {
+    const { digest, size } = download.target
+    if (size === 0) {
+      throw invalidArgument(
+        `unable to fetch descriptor (${digest}) which reports content size of zero`,
+      )
+    }
+    return await this.#together.run(ctx, digest, async () => await this.#load(ctx, download))
+  }
+
+  async #load(ctx: Context, download: Download): Promise<boolean> {
+    using _upload = await this.#uploads.acquire(ctx)
+    try {
+      const wasCut = await this.#upload(ctx, download)
+      // What was there before may have been wrong, and not what came now.
+      if (wasCut) await this.#upload(ctx, download)
+      return false
+    } catch (err) {
+      if (!hasCode(err, 'already_exists')) throw err
+    }
+    await setLabels(ctx, this.#content, download.target.digest, download.labels)
+    return true
+  }
+
+  /** @returns whether all must be done again, since what was gone on with was wrong. */
+  async #upload(ctx: Context, download: Download): Promise<boolean> {
+    const { target, labels } = download
+    const { digest: expected, size, mediaType } = target
+    const ref = refKey(target)
+    await using writer = await openWriter(ctx, this.#content, {
+      ref,
+      total: size,
+      expected,
+      mediaType,
+    })
+    if (writer.status().offset > size) await writer.truncate(ctx, 0)
+    const { offset } = writer.status()
+    if (offset < size) await this.#receive(ctx, writer, download)
+    try {
+      await writer.commit(ctx, { size, expected, labels: labels({}) })
+      return false
+    } catch (err) {
+      if (!hasCode(err, 'failed_precondition')) throw err
+      await this.#content.abort(forCleanup(ctx), ref)
+      if (offset > 0) return true
+      const why = err instanceof Error ? err.message : String(err)
+      throw new CodedError('failed_precondition', `failed commit on ref ${ref}: ${why}`, {
+        cause: err,
+      })
+    }
+  }
+
+  async #receive(ctx: Context, writer: Writer, download: Download): Promise<void> {
+    using _turn = await this.#turns.acquire(ctx)
+    await receive(ctx, writer, download)
+  }
+}
+
+/** Sets the labels of a blob that are not as they should be. */
+export async function setLabels(
+  ctx: Context,
+  content: Pick<Store, 'info' | 'update'>,
+  digest: string,
+  wanted: Download['labels'],
+): Promise<void> {
+  const { labels: known } = await content.info(ctx, digest)
+  const labels = Object.fromEntries(
+    Object.entries(wanted(known)).filter(([key, value]) => known[key] !== value),
+  )
+  const paths = Object.keys(labels).map((key) => `labels.${key}`)
+  if (paths.length > 0) await content.update(ctx, { digest, labels }, paths)
+}

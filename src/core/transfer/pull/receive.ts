@@ -1,0 +1,20 @@
+import type { Writer } from '#core/content/content.ts'
+import type { Context } from '#core/context.ts'
+
+import type { Download } from './downloads.ts'
+
+/** Appends what an upload lacks. */
+export async function receive(
+  ctx: Context,
+  writer: Writer,
+  { fetcher, target, onProgress }: Pick<Download, 'fetcher' | 'target' | 'onProgress'>,
+): Promise<void> {
+  const { offset } = writer.status()
+  await using body = await fetcher.fetch(ctx, target, { offset })
+  let at = offset
+  for await (const chunk of body) {
+    await writer.write(ctx, chunk)
+    at += chunk.length
+    onProgress?.(at)
+  }
+}

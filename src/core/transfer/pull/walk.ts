@@ -1,0 +1,171 @@
+import type { Context } from '#core/context.ts'
+import { isConfig, isIndex, isLayer, isManifest, parseConfig } from '#core/images/oci.ts'
+import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
+import { configPlatform } from '#core/images/oci.ts'
+import { referenceLabels } from '#core/images/reference-labels.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import { distributionSource } from '#core/remotes/distribution-source.ts'
+import type { Fetcher } from '#core/remotes/remotes.ts'
+import type { TransferStores } from '#core/transfer/stores.ts'
+import type { UnpackTarget } from '#core/transfer/transfer.ts'
+import type { UnpackPlace } from '#core/unpack/unpack.ts'
+import { unpackImage } from '#core/unpack/unpack-image.ts'
+import { group } from '#lib/async/group.ts'
+import { invalidArgument, notFound } from '#lib/errors/errors.ts'
+
+import { readConfig, readDocument } from './documents.ts'
+import { type Downloads, setLabels } from './downloads.ts'
+import type { ProgressTracker } from './progress.ts'
+import type { Selection } from './selection.ts'
+
+/** How deep indexes may lie in indexes. */
+const maxDepth = 8
+
+export interface WalkOptions {
+  readonly stores: Pick<TransferStores, 'content' | 'unpackPlace'>
+  readonly downloads: Downloads
+  /** Where it comes from. */
+  readonly reference: string
+  readonly fetcher: Fetcher
+  readonly selection: Selection
+  readonly unpacks: readonly UnpackTarget[]
+  readonly tracker: ProgressTracker
+}
+
+/**
+ * Loads an image from its index down to its layers, and unpacks it while it comes.
+ *
+ *     index ─► manifest ─► config ─┬─► layer ─► snapshot
+ *          └─► manifest ─► config  └─► layer ─► snapshot
+ *
+ * Siblings are loaded at once. Each document gets labels for all its children, also those that are not
+ * loaded, so that they are kept when they come later.
+ */
+export class Walk {
+  readonly #options: WalkOptions
+  readonly #seen = new Set<string>()
+  /** Manifests that were loaded with their layers. */
+  #images = 0
+  /** What to say when there is none. */
+  #nothing = ''
+
+  constructor(options: WalkOptions) {
+    this.#options = options
+  }
+
+  /** @throws `not_found` when there is nothing for the platforms that are wanted. */
+  async load(ctx: Context, target: ManifestEntry): Promise<void> {
+    await this.#visit(ctx, target, 0)
+    if (this.#images === 0 && this.#nothing !== '') throw notFound(this.#nothing)
+  }
+
+  async #visit(ctx: Context, entry: ManifestEntry, depth: number): Promise<void> {
+    if (this.#seen.has(entry.digest)) return
+    this.#seen.add(entry.digest)
+    await this.#fetch(ctx, entry)
+    if (!isIndex(entry.mediaType) && !isManifest(entry.mediaType)) return
+    const document = await readDocument(ctx, this.#options.stores.content, entry)
+    if (document.kind === 'manifest') await this.#manifest(ctx, entry, document.manifest)
+    else await this.#index(ctx, entry, document.entries, depth)
+  }
+
+  async #index(
+    ctx: Context,
+    entry: ManifestEntry,
+    entries: readonly ManifestEntry[],
+    depth: number,
+  ): Promise<void> {
+    if (depth >= maxDepth) {
+      throw invalidArgument(`index ${entry.digest}: indexes are nested deeper than ${maxDepth}`)
+    }
+    const { selection, tracker } = this.#options
+    await this.#refer(ctx, entry, entries)
+    const children = selection.ofIndex(entries)
+    tracker.belong(children, entry)
+    if (children.length === 0) this.#nothing ||= selection.nothingIn(entry.digest, entries)
+    await group(
+      ctx,
+      children.map((child) => async (own: Context) => await this.#visit(own, child, depth + 1)),
+    )
+  }
+
+  async #manifest(ctx: Context, entry: ManifestEntry, manifest: Manifest): Promise<void> {
+    const { selection, tracker } = this.#options
+    const { config, layers } = manifest
+    const wanted = selection.wantsLayers(entry) ? layers : []
+    await this.#refer(ctx, entry, [config, ...layers])
+    tracker.belong([config, ...wanted], entry)
+    if (wanted.length > 0) this.#images++
+    await this.#fetch(ctx, config)
+    if (wanted.length === 0) return
+    await group(ctx, [
+      async (own) => await this.#layers(own, { config, layers: wanted.filter(isExtractable) }),
+      async (own) =>
+        await this.#fetchAll(
+          own,
+          wanted.filter((layer) => !isExtractable(layer)),
+        ),
+    ])
+  }
+
+  /** Loads layers, through their unpacking when there is a place for that. */
+  async #layers(ctx: Context, manifest: Manifest): Promise<void> {
+    const { stores, tracker } = this.#options
+    if (!isConfig(manifest.config.mediaType) || manifest.layers.length === 0) {
+      return await this.#fetchAll(ctx, manifest.layers)
+    }
+    const bytes = await readConfig(ctx, stores.content, manifest.config.digest)
+    const place = this.#placeFor(bytes)
+    if (!place) return await this.#fetchAll(ctx, manifest.layers)
+    await unpackImage(
+      ctx,
+      place,
+      { manifest, config: parseConfig(bytes) },
+      {
+        arrived: async (own, layer) => await this.#fetch(own, layer),
+        onProgress: ({ event, layer }) => tracker[event](layer),
+      },
+    )
+  }
+
+  #placeFor(config: Uint8Array): UnpackPlace | undefined {
+    const { stores, unpacks } = this.#options
+    const platform = configPlatform(config)
+    for (const { snapshotter } of unpacks) {
+      const place = stores.unpackPlace({ platform, snapshotter })
+      if (place) return place
+    }
+    return undefined
+  }
+
+  async #fetchAll(ctx: Context, entries: readonly ManifestEntry[]): Promise<void> {
+    await group(
+      ctx,
+      entries.map((entry) => async (own: Context) => await this.#fetch(own, entry)),
+    )
+  }
+
+  async #fetch(ctx: Context, target: ManifestEntry): Promise<void> {
+    const { downloads, fetcher, reference, tracker } = this.#options
+    tracker.add(target)
+    const wasThere = await downloads.load(ctx, {
+      fetcher,
+      target,
+      labels: (known: Labels) => distributionSource(reference, known),
+      onProgress: (offset) => tracker.loading(target, offset),
+    })
+    if (wasThere) tracker.exists(target)
+    else tracker.complete(target)
+  }
+
+  async #refer(
+    ctx: Context,
+    { digest }: ManifestEntry,
+    children: readonly ManifestEntry[],
+  ): Promise<void> {
+    const labels = referenceLabels(children)
+    await setLabels(ctx, this.#options.stores.content, digest, () => labels)
+  }
+}
+
+const isExtractable = ({ mediaType }: ManifestEntry): boolean => isLayer(mediaType)

@@ -1,0 +1,93 @@
+import type { Logger } from '#core/context.ts'
+import { aloneAnnotation, type Differ } from '#core/diff/diff.ts'
+import type { Metadata } from '#core/metadata/metadata.ts'
+import { onlyPlatform, onlySystemOf, type PlatformMatcher } from '#core/platforms/match.ts'
+import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
+import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
+import type { UnpackTarget } from '#core/transfer/transfer.ts'
+import type { UnpackPlace } from '#core/unpack/unpack.ts'
+import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
+import { notFound } from '#lib/errors/errors.ts'
+import type { Meta } from '#plugin/plugin.ts'
+
+import { type TransferConfig, type UnpackConfig, unpackConfigOf } from './config.ts'
+
+export interface PlacesOptions {
+  readonly config: TransferConfig
+  readonly metadata: Pick<Metadata, 'content' | 'snapshotters'>
+  readonly differs: ReadonlyMap<string, Differ>
+  /** What plugins say of themselves; undefined for one that is not running. */
+  readonly metaOf: (kind: 'snapshotter' | 'differ', id: string) => Meta | undefined
+  readonly log: Logger
+}
+
+/** Finds where images are unpacked to. */
+export type FindPlace = (target: UnpackTarget) => UnpackPlace | undefined
+
+interface Configured {
+  readonly suits: PlatformMatcher
+  readonly place: UnpackPlace
+}
+
+/** Snapshots go there when nobody says where else. */
+const defaultSnapshotter = 'overlayfs'
+const defaultDiffer = 'walking'
+/** How many layers of one image are extracted at once when the configuration leaves it open. */
+const layersAtOnce = 4
+
+/**
+ * The places of `unpack_config`. Source: upstream `plugins/transfer/plugin.go`, `core/transfer/local/pull.go`.
+ *
+ * @throws `invalid_argument` for a platform that is none; `not_found` for a snapshotter or differ that is
+ * not running and not optional.
+ */
+export function configuredPlaces(options: PlacesOptions): FindPlace {
+  const locks = new KeyedMutex()
+  const configured = options.config.unpackConfig.flatMap(
+    (table) => configure(options, unpackConfigOf(table), locks) ?? [],
+  )
+  return ({ platform = hostPlatform, snapshotter = '' }) => {
+    const suiting = configured.filter(({ suits }) => suits.matches(platform))
+    const named = (name: string): Configured | undefined =>
+      suiting.find(({ place }) => place.snapshotterName === name)
+    const found =
+      snapshotter === '' ? (named(defaultSnapshotter) ?? suiting[0]) : named(snapshotter)
+    return found?.place
+  }
+}
+
+function configure(
+  { config, metadata, differs, metaOf, log }: PlacesOptions,
+  unpack: UnpackConfig,
+  locks: KeyedMutex,
+): Configured | undefined {
+  const platform = parsePlatform(unpack.platform)
+  const snapshotter = metadata.snapshotters.get(unpack.snapshotter)
+  const differName = unpack.differ || defaultDiffer
+  const differ = differs.get(differName)
+  if (!snapshotter || !differ) {
+    if (unpack.optional) return undefined
+    throw notFound(snapshotter ? `differ "${differName}"` : `snapshotter "${unpack.snapshotter}"`)
+  }
+  if (unpack.configType !== '' || unpack.layerTypes.length > 0) {
+    log.warn('config_type and layer_types of an unpack_config have no effect in wharf', {
+      platform: unpack.platform,
+    })
+  }
+  const canRebase =
+    metaOf('snapshotter', unpack.snapshotter)?.capabilities.includes(rebaseCapability) === true &&
+    metaOf('differ', differName)?.capabilities.includes(aloneAnnotation) === true
+  const atOnce = config.maxConcurrentUnpacks
+  return {
+    suits: config.checkPlatformSupported ? onlyPlatform(platform) : onlySystemOf(platform),
+    place: {
+      content: metadata.content,
+      differ,
+      snapshotter,
+      snapshotterName: unpack.snapshotter,
+      canRebase: () => Promise.resolve(canRebase),
+      atOnce: atOnce > 1 ? atOnce : layersAtOnce,
+      locks,
+    },
+  }
+}

@@ -1,0 +1,53 @@
+import { definePlugin, each } from '#plugin/plugin.ts'
+import {
+  DiffPlugin,
+  ImagesService,
+  ImageVerifierPlugin,
+  LeasePlugin,
+  MetadataPlugin,
+  SnapshotPlugin,
+  TransferPlugin,
+} from '#plugins/types.ts'
+
+import { transferDefaults, transferKeys } from './config.ts'
+import { configuredPlaces } from './places.ts'
+import { LocalTransfers } from './transfers.ts'
+
+const types = { snapshotter: SnapshotPlugin.name, differ: DiffPlugin.name }
+
+/** Transfers between registries, archives and the stores of this daemon. */
+export const transferPlugin = definePlugin({
+  type: TransferPlugin,
+  id: 'local',
+  requires: {
+    leases: LeasePlugin,
+    metadata: MetadataPlugin,
+    differs: each(DiffPlugin),
+    verifiers: each(ImageVerifierPlugin),
+    snapshotters: each(SnapshotPlugin),
+    images: ImagesService,
+  },
+  config: transferDefaults,
+  describe: transferKeys,
+  init({ ctx, config, daemon, deps }) {
+    const { content } = deps.metadata
+    const unpackPlace = configuredPlaces({
+      config,
+      metadata: deps.metadata,
+      differs: deps.differs,
+      log: ctx.log,
+      metaOf: (kind, id) =>
+        daemon
+          .plugins()
+          .find(({ plugin, state }) => state === 'running' && plugin.uri === `${types[kind]}.${id}`)
+          ?.meta,
+    })
+    return new LocalTransfers({
+      stores: { content, images: deps.images, leases: deps.leases, unpackPlace },
+      verifiers: deps.verifiers,
+      hostsDirs: config.configPath.split(':').filter((dir) => dir !== ''),
+      downloadsAtOnce: config.maxConcurrentDownloads,
+      uploadsAtOnce: config.maxConcurrentUploadedLayers,
+    })
+  },
+})
