@@ -133,7 +133,7 @@ function valueAt(table: unknown, path: KeyPath): unknown {
 /** Short names of plugins become URIs in lists, too. */
 const isSame = (value: unknown, expected: unknown): boolean =>
   // The parser's tables have no prototype.
-  isDeepStrictEqual(value, structuredClone(expected)) ||
+  isDeepStrictEqual(structuredClone(value), structuredClone(expected)) ||
   (Array.isArray(value) &&
     Array.isArray(expected) &&
     value.length === expected.length &&
