@@ -26,6 +26,7 @@ import { overlayPlugin } from '#plugins/snapshots/overlay/plugin.ts'
 import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { binDirPlugin } from '#plugins/verifiers/bindir/plugin.ts'
+import { policyPlugin } from '#plugins/verifiers/policy/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
@@ -49,6 +50,7 @@ export const builtins: readonly Plugin[] = [
   sandboxStorePlugin,
   streamManagerPlugin,
   binDirPlugin,
+  policyPlugin,
   shimManagerPlugin,
   taskPlugin,
   sandboxControllerPlugin,
