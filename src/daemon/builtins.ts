@@ -27,6 +27,7 @@ import { streamManagerPlugin } from '#plugins/streaming/plugin.ts'
 import { otlpPlugin, tracingPlugin } from '#plugins/tracing/plugin.ts'
 import { binDirPlugin } from '#plugins/verifiers/bindir/plugin.ts'
 import { transferPlugin } from '#plugins/transfer/local/plugin.ts'
+import { policyPlugin } from '#plugins/verifiers/policy/plugin.ts'
 import { deprecationsPlugin } from '#plugins/warning/plugin.ts'
 
 /** Everything this daemon is made of. A plugin that is not listed here does not exist. */
@@ -51,6 +52,7 @@ export const builtins: readonly Plugin[] = [
   streamManagerPlugin,
   transferPlugin,
   binDirPlugin,
+  policyPlugin,
   shimManagerPlugin,
   taskPlugin,
   sandboxControllerPlugin,

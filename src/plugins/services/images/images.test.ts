@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 
 import type { Context } from '#core/context.ts'
 import type { Descriptor } from '#core/images/images.ts'
+import type { ImageVerifier } from '#core/verification/verification.ts'
 import { ImageCreateSchema } from '#gen/events/image_pb.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { unpack } from '#proxy/convert/pack.ts'
@@ -25,12 +26,17 @@ interface Given {
   readonly events: readonly Recorded[]
 }
 
-async function images(t: TestContext, body: (given: Given) => Promise<void>): Promise<void> {
+async function images(
+  t: TestContext,
+  body: (given: Given) => Promise<void>,
+  verifiers: ReadonlyMap<string, ImageVerifier> = new Map(),
+): Promise<void> {
   await withMetadata(t, async ({ ctx, metadata }) => {
     const events: Recorded[] = []
     const happened: string[] = []
     const recording = recordingPublisher(events)
     const store = new PublishingImageStore({
+      verifiers,
       images: metadata.images,
       events: {
         publish(...args) {
@@ -100,4 +106,43 @@ test('an image needs a name', async (t) => {
     await rejectsWith('invalid_argument', remote.create(ctx, unnamed), 'Image.Name required')
     await rejectsWith('invalid_argument', remote.update(ctx, unnamed, []), 'Image.Name required')
   })
+})
+
+test('verifiers are asked before a name is given to other content', async (t) => {
+  const asked: string[] = []
+  const verifiers = new Map<string, ImageVerifier>([
+    ['silent', { verify: async () => await Promise.reject(new Error('nothing is pulled')) }],
+    [
+      'strict',
+      {
+        verify: async () => await Promise.reject(new Error('nothing is pulled')),
+        async admit(_ctx, name, { digest }) {
+          asked.push(name)
+          if (name === 'broken') throw new Error('the verifier is broken')
+          return await Promise.resolve({ ok: digest === target.digest, reason: 'not verified' })
+        },
+      },
+    ],
+  ])
+  const other = { ...target, digest: digestOf('other') }
+  const body = async ({ ctx, remote, happened }: Given): Promise<void> => {
+    const blocked = 'image verifier strict blocked "img": not verified'
+    const create = async (name: string, to: Descriptor) =>
+      await remote.create(ctx, { name, labels: {}, target: to })
+    await rejectsWith('permission_denied', create('img', other), new RegExp(blocked))
+    await assert.rejects(create('broken', target), /the verifier is broken/)
+    await rejectsWith('not_found', remote.get(ctx, 'img'))
+    const image = await create('img', target)
+    for (const paths of [['target'], ['target.digest'], []]) {
+      const update = remote.update(ctx, { ...image, target: other }, paths)
+      await rejectsWith('permission_denied', update, new RegExp(blocked))
+    }
+    assert.equal((await remote.get(ctx, 'img')).target.digest, target.digest)
+    const before = asked.length
+    await remote.update(ctx, { ...image, labels: { a: 'b' } }, [])
+    await remote.update(ctx, { ...image, labels: { a: 'c' }, target: other }, ['labels'])
+    assert.equal(asked.length, before)
+    assert.deepEqual(happened, ['/images/create', '/images/update', '/images/update'])
+  }
+  await images(t, body, verifiers)
 })
