@@ -9,20 +9,24 @@ import { loopFileSystem } from '#testing/loop-file-system.ts'
 import { spreadDirectories } from './inode-flags.ts'
 
 suite('directories that have nothing to do with each other', () => {
-  test('ext4 is told of them, once and for all', (t) => {
-    const made = loopFileSystem({ type: 'ext4', size: 32 })
-    if (typeof made === 'string') return t.skip(made)
-    using ext4 = made
-    const dir = join(ext4.path, 'snapshots')
-    mkdirSync(dir)
-    const flags = (): string => execFileSync('lsattr', ['-d', dir], { encoding: 'utf8' })
-    assert.doesNotMatch(flags(), /^\S*T\S* /)
-    spreadDirectories(dir)
-    spreadDirectories(dir)
-    assert.match(flags(), /^\S*T\S* /)
-  })
+  for (const [what, args, flagged] of [
+    ['without a journal is told of them', ['-O', '^has_journal'], true],
+    ['with one is not', [], false],
+  ] as const) {
+    test(`an ext4 ${what}`, (t) => {
+      const made = loopFileSystem({ type: 'ext4', size: 32, args })
+      if (typeof made === 'string') return t.skip(made)
+      using ext4 = made
+      const dir = join(ext4.path, 'snapshots')
+      mkdirSync(dir)
+      spreadDirectories(dir)
+      spreadDirectories(dir)
+      const flags = execFileSync('lsattr', ['-d', dir], { encoding: 'utf8' })
+      assert.equal(/^\S*T\S* /.test(flags), flagged, flags)
+    })
+  }
 
-  test('where there is no such flag, nothing happens', () => {
+  test('what is no ext4 is left alone', () => {
     spreadDirectories('/proc')
   })
 
