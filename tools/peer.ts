@@ -7,7 +7,7 @@ import { peerDirectory } from '#testing/containerd.ts'
 /*
  * Fetches programs from Debian's unstable distribution into `.peer/`, without installing them:
  * containerd 2.x, the second judge of the tests and the second opponent of the benchmarks, and Docker
- * with BuildKit, which works on top of either. The mirror is the one that the machine's apt already uses.
+ * with BuildKit, which works on top of either, and cosign and notation, which sign images. The mirror is the one that the machine's apt already uses.
  */
 
 /** Packages, each with a program that is there when it has been unpacked. */
@@ -16,6 +16,8 @@ const packages: Readonly<Record<string, string>> = {
   'docker.io': 'usr/sbin/dockerd',
   'docker-cli': 'usr/bin/docker',
   'docker-buildx': 'usr/libexec/docker/cli-plugins/docker-buildx',
+  cosign: 'usr/bin/cosign',
+  notation: 'usr/bin/notation',
 }
 
 /** Fetches what is not there. @returns why not, when it can't be had. */

@@ -32,6 +32,11 @@ import {
  */
 
 const signatureArtifact = 'application/vnd.dev.cosign.artifact.sig.v1+json'
+/**
+ * What cosign 3 says of its bundles in the index that stands in for the API of referrers: the type of
+ * their config. What else is of that type has no layer with a signature.
+ */
+const emptyConfig = 'application/vnd.oci.empty.v1+json'
 const mostPayloadBytes = 128 * 1024
 const mostBundleBytes = 1024 * 1024
 
@@ -81,7 +86,7 @@ async function* candidates(ctx: Context, evidence: Evidence): AsyncGenerator<Fou
     ? await evidence.tagged(ctx, `${digest.replace(':', '-')}.sig`)
     : undefined
   if (tagged) yield* layersOf(ctx, evidence, tagged, undefined)
-  const types = [bundleType, signatureArtifact]
+  const types = [bundleType, signatureArtifact, emptyConfig]
   const referrers = await evidence.referrers(ctx, types)
   for (const referrer of referrers) yield* layersOf(ctx, evidence, referrer, digest)
 }
