@@ -118,11 +118,23 @@ export async function commitLayer(
 }
 
 /** What snapshotters are told of a layer. Source: upstream `core/unpack/unpacker.go`, `core/snapshots`. */
-const labelsOf = ({ chainId, diffId, parent }: Layer): Labels => ({
+const labelsOf = ({ blob, chainId, diffId, parent }: Layer): Labels => ({
+  ...inherited(blob.annotations),
   'containerd.io/snapshot.ref': chainId,
   'containerd.io/snapshot/diff-id': diffId,
   ...(parent !== '' && { 'containerd.io/snapshot/parent-chain-id': parent }),
 })
+
+/**
+ * What a manifest tells snapshotters of a layer. Whose files they are is not for an image to say.
+ * Source: upstream `core/snapshots/snapshotter.go`, `FilterInheritedLabels`.
+ */
+const inherited = (annotations: Labels = {}): Labels =>
+  Object.fromEntries(
+    Object.entries(annotations).filter(
+      ([key]) => key.startsWith('containerd.io/snapshot/') && !/\/[ug]idmapping$/.test(key),
+    ),
+  )
 
 async function prepare(
   ctx: Context,

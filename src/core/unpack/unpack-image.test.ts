@@ -12,9 +12,10 @@ import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import { digestOf } from '#lib/digest/digest.ts'
-import { failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import { alreadyExists, failedPrecondition, notFound } from '#lib/errors/errors.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { withMetadata } from '#testing/metadata.ts'
+import { overriding } from '#testing/overriding.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
 import { unpackImage } from './unpack-image.ts'
@@ -165,6 +166,56 @@ void suite('unpacking', root, () => {
       await unpackImage(ctx, place, imageOf('a', 'b'), { arrived })
       assert.deepEqual(asked, ['c'])
       assert.deepEqual(applied, ['c'])
+    })
+  })
+
+  void test('layers that a snapshotter gets itself do not come', async (t) => {
+    await withPlace(
+      t,
+      async ({ ctx, place, sn, applied, put }) => {
+        const names = ['a', 'b', 'c']
+        await put(ctx, imageOf(...names), names)
+        const remote = new Set([topOf('a'), topOf('a', 'b')])
+        const snapshotter: Snapshotter = overriding(sn, {
+          async prepare(own, key, parent, options) {
+            const name = options?.labels?.['containerd.io/snapshot.ref'] ?? ''
+            if (!remote.delete(name)) return await sn.prepare(own, key, parent, options)
+            await sn.prepare(own, key, parent, options)
+            await sn.commit(own, name, key, options)
+            throw alreadyExists(name)
+          },
+        })
+        const asked: string[] = []
+        const arrived = async (_ctx: Context, layer: ManifestEntry): Promise<void> => {
+          asked.push(textOf(layer))
+          await Promise.resolve()
+        }
+        await unpackImage(ctx, { ...place, snapshotter }, imageOf(...names), { arrived })
+        assert.deepEqual(asked, ['c'])
+        assert.deepEqual(applied, ['c'])
+        assert.equal((await sn.stat(ctx, topOf(...names))).kind, 'committed')
+      },
+      false,
+    )
+  })
+
+  void test('a snapshotter hears what a manifest says of a layer, but not whose its files are', async (t) => {
+    await withPlace(t, async ({ ctx, place, sn, put }) => {
+      await put(ctx, imageOf('a'), ['a'])
+      const { manifest, config } = imageOf('a')
+      const annotations = {
+        'containerd.io/snapshot/remote': 'yes',
+        'containerd.io/snapshot/uidmapping': '0:1000:1',
+        'org.example': 'no',
+      }
+      const layers = manifest.layers.map((layer) => ({ ...layer, annotations }))
+      await unpackImage(ctx, place, { config, manifest: { ...manifest, layers } })
+      const { labels } = await sn.stat(ctx, topOf('a'))
+      assert.deepEqual(Object.keys(labels).toSorted(), [
+        'containerd.io/snapshot.ref',
+        'containerd.io/snapshot/diff-id',
+        'containerd.io/snapshot/remote',
+      ])
     })
   })
 

@@ -18,7 +18,9 @@ export const unpackImage: Unpack = async (ctx, place, image, options = {}) => {
   const layers = layersOf(image)
   const missing = await missingLayers(ctx, place, layers)
   const alone = missing.length > 1 && (await place.canRebase(ctx))
-  const job: Job = { place, alone, options, turns: new Semaphore(place.atOnce) }
+  const needed = Promise.withResolvers<void>()
+  if (alone) needed.resolve()
+  const job: Job = { place, alone, needed, options, turns: new Semaphore(place.atOnce) }
   await unpackMissing(ctx, job, missing)
 
   const top = layers.at(-1)?.chainId ?? ''
@@ -32,6 +34,8 @@ interface Job {
   readonly place: UnpackPlace
   /** Whether layers are tried without those below them. */
   readonly alone: boolean
+  /** Resolved when a layer is not there and its snapshotter cannot get it itself: then blobs are asked to arrive. */
+  readonly needed: PromiseWithResolvers<void>
   readonly options: UnpackOptions
   /** Who may extract. */
   readonly turns: Semaphore
@@ -70,14 +74,22 @@ async function unpackMissing(ctx: Context, job: Job, layers: readonly Layer[]): 
   const arrivals: Promise<void>[] = []
   const done: Promise<void>[] = []
   const arriving = layers.map(({ blob }, index) => async (own: Context): Promise<void> => {
-    await owned(arrivals, index, async () => await job.options.arrived?.(own, blob))
+    await owned(arrivals, index, async () => {
+      const isThere = async (): Promise<'there'> => {
+        await done[index]
+        return 'there'
+      }
+      if ((await Promise.race([job.needed.promise, isThere()])) === 'there') return
+      await job.options.arrived?.(own, blob)
+    })
   })
   const unpacking = layers.map((layer, index) => async (own: Context): Promise<void> => {
     const arrived = async (): Promise<void> => await arrivals[index]
     const below = index === 0 ? undefined : async (): Promise<void> => await done[index - 1]
     await owned(done, index, async () => await unpackLayer(own, job, layer, { arrived, below }))
   })
-  await group(ctx, [...arriving, ...unpacking])
+  // Arrivals look at what was begun before them.
+  await group(ctx, [...unpacking, ...arriving])
 }
 
 /** Begins `work` and leaves its promise in `list`, for those who wait for it; that it failed the group tells. */
@@ -116,12 +128,13 @@ async function unpackLayer(ctx: Context, job: Job, layer: Layer, waits: Waits): 
 /** Undefined when there is nothing to commit: it is there, or must be extracted on its parent. */
 async function extractInTurn(
   ctx: Context,
-  { place, options, turns }: Job,
+  { place, needed, options, turns }: Job,
   layer: Layer,
   { arrived }: Waits,
   alone: boolean,
 ): Promise<Extracted | undefined> {
   const begin = async (): Promise<Disposable> => {
+    needed.resolve()
     await arrived()
     const turn = await turns.acquire(ctx)
     options.onProgress?.(progress('extracting', layer))
