@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { describe } from '#lib/errors/errors.ts'
 import { lives } from '#sys/process-end.ts'
 
+import { type FoundBundle, bundlesOf } from './bundles.ts'
 import { readOptions } from './bundle.ts'
 import { Container, type HostServices } from './container.ts'
 import { awaitRuntimes } from './half-made.ts'
@@ -34,30 +35,7 @@ export async function adoptContainers(
   return found.map(({ bundle, record }) => adopt(bundle, record, services))
 }
 
-interface Bundle {
-  readonly id: string
-  readonly path: string
-}
-
-function bundlesOf(dir: string, socket: string): Bundle[] {
-  // A host that is started for a sandbox may be there before any task.
-  if (!existsSync(dir)) return []
-  return readdirSync(dir, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
-    .map(({ name }) => ({ id: name, path: join(dir, name) }))
-    .filter(({ path }) => addressOf(path) === `unix://${socket}`)
-}
-
-function addressOf(bundle: string): string {
-  try {
-    return readFileSync(join(bundle, 'address'), 'utf8').trim()
-  } catch {
-    // A bundle that is just being made, or removed.
-    return ''
-  }
-}
-
-function recordIn({ id, path }: Bundle, { log }: HostServices): ContainerRecord | undefined {
+function recordIn({ id, path }: FoundBundle, { log }: HostServices): ContainerRecord | undefined {
   try {
     return readRecord(path)
   } catch (err) {
@@ -69,7 +47,11 @@ function recordIn({ id, path }: Bundle, { log }: HostServices): ContainerRecord 
 const isComplete = ({ init: { exit, identity } }: ContainerRecord): boolean =>
   exit !== undefined || (identity !== undefined && lives(identity))
 
-function adopt({ id, path }: Bundle, record: ContainerRecord, services: HostServices): Container {
+function adopt(
+  { id, path }: FoundBundle,
+  record: ContainerRecord,
+  services: HostServices,
+): Container {
   const options = readOptions(path, services.env)
   const runc = openRunc(path, services.namespace, options)
   const { stdio, stdinClosed, identity } = record.init

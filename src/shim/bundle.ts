@@ -12,6 +12,7 @@ import { isErrno } from '#sys/errno.ts'
  *     runtime        the name of the OCI runtime, empty for runc
  *     log.json       the log of the OCI runtime
  *     address        the socket of the shim host
+ *     bootstrap.json the same, written by the daemon; alone where nothing was started for the bundle
  *     sandbox        the sandbox that the container has joined, written by the daemon
  */
 export interface RuntimeOptions {
@@ -104,6 +105,19 @@ export const readPid = (path: string): number => Number(readText(path)) || 0
 
 /** The sandbox that a container has joined; empty for none. */
 export const readSandbox = (bundle: string): string => readText(join(bundle, 'sandbox'))
+
+/** The path of the socket of the host that serves a bundle; nothing while none was started for it. */
+export function socketOf(bundle: string): string | undefined {
+  const address = readText(join(bundle, 'address')) || bootstrapAddress(bundle)
+  return address.startsWith('unix:///') ? address.slice('unix://'.length) : undefined
+}
+
+function bootstrapAddress(bundle: string): string {
+  const { address = '' }: { readonly address?: string } = JSON.parse(
+    readText(join(bundle, 'bootstrap.json')) || '{}',
+  )
+  return address
+}
 
 export const initPidFile = (bundle: string): string => join(bundle, 'init.pid')
 export const execPidFile = (bundle: string, execId: string): string => join(bundle, `${execId}.pid`)

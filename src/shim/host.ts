@@ -90,8 +90,8 @@ async function open(
   const idle = new IdleWatch(env, () => stop.abort())
   const tracing = await trace(env, log)
   if (tracing) scope.use(tracing)
-  const bundles = taskBundles(process.cwd())
-  const server = await listen(socket, { tasks, sandboxes, idle, tracing, bundles })
+  const bundles = bundleDirs(process.cwd())
+  const server = await listen(socket, { tasks, sandboxes, idle, tracing, bundles, log })
   if (!server) return undefined
   scope.defer(async () => {
     // Node removes the socket; under the lock it cannot be one that a new host has made. Where the
@@ -129,29 +129,39 @@ async function trace(env: NodeJS.ProcessEnv, log: HostLog): Promise<Tracing | un
   }
 }
 
-/** Where the bundles of tasks are: beside that of a task, and not beside that of a sandbox. */
-const taskBundles = (bundle: string): string =>
-  dirname(bundle).replace(
-    '/io.containerd.sandbox.controller.v1.shim/',
+/** Where bundles are; the one that the host was started for may be of either kind. */
+interface BundleDirs {
+  readonly tasks: string
+  readonly sandboxes: string
+}
+
+function bundleDirs(bundle: string): BundleDirs {
+  const [tasks, sandboxes] = [
     '/io.containerd.runtime.v2.task/',
-  )
+    '/io.containerd.sandbox.controller.v1.shim/',
+  ] as const
+  const dir = dirname(bundle)
+  return { tasks: dir.replace(sandboxes, tasks), sandboxes: dir.replace(tasks, sandboxes) }
+}
 
 interface Listening {
   readonly tasks: TaskService
   readonly sandboxes: SandboxService
   readonly idle: IdleWatch
   readonly tracing: Tracing | undefined
-  /** Where the bundle is that this host was started for, and others may be that had another host. */
-  readonly bundles: string
+  /** Those in there may have had another host at this socket. */
+  readonly bundles: BundleDirs
+  readonly log: HostLog
 }
 
 async function listen(
   path: string,
-  { tasks, sandboxes, idle, tracing, bundles }: Listening,
+  { tasks, sandboxes, idle, tracing, bundles, log }: Listening,
 ): Promise<TtrpcServer | undefined> {
   using _ = await lockSocketDir(path)
   if (!(await claimSocket(path))) return undefined
-  await tasks.adopt(bundles, path)
+  await tasks.adopt(bundles.tasks, path)
+  sandboxes.adopt(bundles.sandboxes, path, log)
   const mask = process.umask(0o177)
   try {
     return await listenTtrpc<Work>(

@@ -61,8 +61,11 @@ export function recordOf(
 }
 
 /** Replaces the record. A bundle that is gone needs none. @throws {SystemError} */
-export function writeRecord(bundle: string, record: ContainerRecord): void {
-  const path = fileOf(bundle)
+export const writeRecord = (bundle: string, record: ContainerRecord): void =>
+  replaceFile(fileOf(bundle), record)
+
+/** Replaces a record of any kind. A directory that is gone needs none. @throws {SystemError} */
+export function replaceFile(path: string, record: object): void {
   try {
     writeFileSync(`${path}.tmp`, JSON.stringify(record), { mode: 0o600 })
     renameSync(`${path}.tmp`, path)

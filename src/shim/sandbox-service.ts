@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { Logger } from '#core/context.ts'
 import { hostPlatform } from '#core/platforms/platforms.ts'
 import { Sandbox as SandboxApi } from '#gen/shim/sandbox_pb.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, hasCode, notFound } from '#lib/errors/errors.ts'
 import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 
+import { type SandboxRecord, readSandboxes, writeSandbox } from './sandbox-record.ts'
 import type { Work } from './work.ts'
 import { toTimestamp } from './timestamp.ts'
 
@@ -42,6 +44,14 @@ export class SandboxService {
   /** @param membersOf - The containers that have joined a sandbox. */
   constructor(membersOf: (sandbox: string) => readonly SandboxMember[]) {
     this.#membersOf = membersOf
+  }
+
+  /** Goes on with the sandboxes of a host that was killed; `dir` has their bundles. */
+  adopt(dir: string, socket: string, log: Logger): void {
+    for (const { bundle, record } of readSandboxes(dir, socket, log)) {
+      this.#sandboxes.set(record.id, adopted(bundle, record))
+      log.info('sandbox adopted', { id: record.id })
+    }
   }
 
   /** How many sandboxes there are. */
@@ -88,7 +98,9 @@ export class SandboxService {
   #create(id: string, bundle: string, netns: string): object {
     if (this.#sandboxes.has(id)) throw alreadyExists(`sandbox ${id}`)
     const stopped = Promise.withResolvers<Date>()
-    this.#sandboxes.set(id, { id, createdAt: new Date(), bundle, netns, stopped })
+    const sandbox = { id, createdAt: new Date(), bundle, netns, stopped }
+    writeDown(sandbox)
+    this.#sandboxes.set(id, sandbox)
     return {}
   }
 
@@ -97,6 +109,7 @@ export class SandboxService {
     if (sandbox.startedAt)
       throw new Error(`cannot start sandbox ${id} in state ${stateOf(sandbox)}`)
     sandbox.startedAt = new Date()
+    writeDown(sandbox)
     return { pid: 0, createdAt: toTimestamp(sandbox.createdAt) }
   }
 
@@ -115,6 +128,7 @@ export class SandboxService {
     await killAll(members, SIGKILL, true)
     await raceAbort(exits, signal)
     sandbox.stoppedAt ??= new Date()
+    writeDown(sandbox)
     sandbox.stopped.resolve(sandbox.stoppedAt)
     return {}
   }
@@ -136,6 +150,34 @@ export class SandboxService {
     const sandbox = this.#sandboxes.get(id)
     if (!sandbox) throw notFound(`sandbox ${id}`)
     return sandbox
+  }
+}
+
+/** Writes down what a new host would have to know, should this one be killed. */
+function writeDown({ id, bundle, netns, createdAt, startedAt, stoppedAt }: Sandbox): void {
+  writeSandbox(bundle, {
+    id,
+    netns,
+    createdAt: createdAt.toISOString(),
+    startedAt: startedAt?.toISOString(),
+    stoppedAt: stoppedAt?.toISOString(),
+  })
+}
+
+function adopted(bundle: string, { id, netns, ...times }: SandboxRecord): Sandbox {
+  const stopped = Promise.withResolvers<Date>()
+  const [startedAt, stoppedAt] = [times.startedAt, times.stoppedAt].map(
+    (time) => time && new Date(time),
+  )
+  if (stoppedAt) stopped.resolve(stoppedAt)
+  return {
+    id,
+    bundle,
+    netns,
+    createdAt: new Date(times.createdAt),
+    stopped,
+    ...(startedAt ? { startedAt } : {}),
+    ...(stoppedAt ? { stoppedAt } : {}),
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 
@@ -7,6 +7,7 @@ import { jsonTypes } from '#core/any/any.ts'
 import type { Sandbox } from '#core/sandbox/controller.ts'
 import { Events } from '#gen/services/events_pb.ts'
 import { Controller } from '#gen/services/sandbox_pb.ts'
+import { hasCode } from '#lib/errors/errors.ts'
 import { connectGrpc } from '#lib/grpc/client.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { RemoteSandboxStore } from '#proxy/sandbox-store.ts'
@@ -170,12 +171,67 @@ suite('sandboxes', { skip, timeout: 240_000 }, () => {
     await ctr('container', 'rm', 'd')
   })
 
-  test('when its host is killed it ends, and leaves nothing', async () => {
-    await create('killed')
-    await controller().start(ctx, 'killed')
-    const exited = listen(connection, 'killed')
+  const killHosts = async (): Promise<void> => {
     const hosts = (await run('pgrep', ['-f', `${daemon.address}.*serve`])).stdout
     for (const pid of hosts.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL')
+  }
+
+  test('when its host is killed another one has it, with its tasks', async () => {
+    await create('kept')
+    await create('new')
+    const { address } = await controller().start(ctx, 'kept')
+    const { createdAt } = await controller().status(ctx, 'kept')
+    await ok('run', '--sandbox', 'kept', '-d', busybox, 'k', 'sleep', '1000')
+    const leave = new AbortController()
+    const waiting = controller().wait({ ...ctx, signal: leave.signal }, 'kept')
+    const look = async (): Promise<readonly unknown[]> => {
+      const { state, info, ...found } = await controller().status(ctx, 'kept', { verbose: true })
+      const tasks = await ok('task', 'ls')
+      const { containers, netns } = info
+      return [state, containers, netns, found.createdAt, found.address, /^k.*RUNNING$/m.test(tasks)]
+    }
+    const netns = '/proc/self/ns/net'
+    const whole = ['SANDBOX_READY', '1', netns, createdAt, address, true]
+    assert.deepEqual(await look(), whole)
+
+    await killHosts()
+    assert.deepEqual(await eventually(async () => await look().catch(unavailable)), whole)
+    // Also when there is no daemon that would see it.
+    leave.abort(new Error('left'))
+    await assert.rejects(waiting, (err) => hasCode(err, 'canceled'))
+    await daemon.stop('SIGKILL')
+    await connection[Symbol.asyncDispose]()
+    await killHosts()
+    await daemon.start()
+    await connect()
+    assert.deepEqual(await look(), whole)
+
+    assert.equal((await controller().status(ctx, 'new')).state, 'SANDBOX_NOTREADY')
+    await controller().start(ctx, 'new')
+    const ended = ['kept', 'new'].map(async (id) => await controller().wait(ctx, id))
+    await killHosts()
+    for (const id of ['kept', 'new']) await controller().stop(ctx, id)
+    assert.deepEqual(
+      (await Promise.all(ended)).map(({ status }) => status),
+      [0, 0],
+    )
+    await ctr('task', 'rm', 'k')
+    await ok('container', 'rm', 'k')
+    await killHosts()
+    await eventually(async () => await controller().status(ctx, 'kept').catch(unavailable))
+    for (const id of ['kept', 'new']) {
+      assert.equal((await controller().status(ctx, id)).state, 'SANDBOX_NOTREADY')
+      await controller().shutdown(ctx, id)
+      assert.ok(!existsSync(bundleOf(id)))
+    }
+  })
+
+  test('when its host is killed and nothing says what it was, it ends and leaves nothing', async () => {
+    await create('killed')
+    await controller().start(ctx, 'killed')
+    rmSync(join(bundleOf('killed'), 'sandbox.json'))
+    const exited = listen(connection, 'killed')
+    await killHosts()
     assert.deepEqual(await exited, ['/tasks/exit', '/tasks/delete'])
     const gone = (): boolean => readdirSync(join(bundleOf('killed'), '..')).length === 0
     await eventually(async () => (await Promise.resolve(gone())) || undefined)
@@ -192,6 +248,11 @@ suite('sandboxes', { skip, timeout: 240_000 }, () => {
     }
   })
 })
+
+/** A call that was under way when its host was killed can be made again. */
+function unavailable(err: unknown): undefined {
+  if (!hasCode(err, 'unavailable')) throw err
+}
 
 /** The topics that tell of the end of `id`. */
 async function listen(connection: Connection, id: string): Promise<string[]> {

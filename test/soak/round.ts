@@ -21,13 +21,16 @@ const limits = { handles: 60, megabytes: 300 }
 /** How long they may take to let go of what was used last. */
 const slimMs = 20_000
 
+/** A machine that is this busy may be slow to tell how a task is. */
+const patient = '[timeouts]\n"io.containerd.timeout.task.state" = "60s"\n'
+
 /** Runs `body` in a world with an image, of which nothing is left afterwards, no host either. */
 export async function withWorld(
   t: TestContext,
   name: string,
   body: (world: World) => Promise<void>,
 ): Promise<void> {
-  await using world = await World.open(name)
+  await using world = await World.open(name, patient)
   try {
     const file = await world.archive(busyboxImage(busybox))
     const imported = await world.ctr('image', 'import', file)

@@ -70,18 +70,27 @@ export class Launcher implements AsyncDisposable {
     options: Any | undefined,
   ): Promise<Shim> {
     writeFileSync(join(bundle.path, 'shim-binary-path'), program.path, { mode: 0o600 })
+    const grouped = program.builtin && this.#settings.isolation === 'namespace'
+    const own = shimCgroupOf(options) !== ''
+    const shim = await this.#start(ctx, bundle, program, { options, grouped: grouped && !own })
+    writeEndpoint(bundle.path, shim.endpoint)
+    if (program.builtin) writeLegacyAddress(bundle.path, shim.endpoint)
+    return shim
+  }
+
+  async #start(
+    ctx: Context,
+    bundle: Bundle,
+    program: ShimProgram,
+    { options, grouped }: { readonly options?: Any | undefined; readonly grouped: boolean },
+  ): Promise<Shim> {
     const start = async (): Promise<Started> => {
       using scope = new DisposableStack()
       scope.use(openShimLog(bundle, this.#log))
       const endpoint = await program.start(ctx, bundle, options)
       return { endpoint, scope: scope.move() }
     }
-    const grouped = program.builtin && this.#settings.isolation === 'namespace'
-    const own = shimCgroupOf(options) !== ''
-    const shim = await this.#connect(ctx, bundle, { program, start, grouped: grouped && !own })
-    writeEndpoint(bundle.path, shim.endpoint)
-    if (program.builtin) writeLegacyAddress(bundle.path, shim.endpoint)
-    return shim
+    return await this.#connect(ctx, bundle, { program, start, grouped })
   }
 
   /** Has the shim of a sandbox serve a new bundle too; nothing is started. */
@@ -97,9 +106,13 @@ export class Launcher implements AsyncDisposable {
     return await this.attach(ctx, bundle, program)
   }
 
-  /** Connects to the host in the place of one that is gone; it goes on with its containers. */
+  /**
+   * Connects to the host in the place of one that is gone, at the same socket; it goes on with its
+   * containers and sandboxes.
+   */
   async revive(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
-    return await this.start(ctx, bundle, program, undefined)
+    const grouped = this.#isShared(bundle, program, this.#endpointOf(bundle))
+    return await this.#start(ctx, bundle, program, { grouped })
   }
 
   /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
@@ -107,10 +120,14 @@ export class Launcher implements AsyncDisposable {
     const endpoint = this.#endpointOf(bundle)
     const find = (): Promise<Started> =>
       Promise.resolve({ endpoint, scope: openShimLog(bundle, this.#log) })
-    const { socketDir, address } = this.#settings
-    const shared = hostAddress(socketDir, address, bundle.namespace)
-    const grouped = program.builtin && endpoint.address === shared
+    const grouped = this.#isShared(bundle, program, endpoint)
     return await this.#connect(ctx, bundle, { program, start: find, grouped })
+  }
+
+  /** Whether it is the host of the namespace. */
+  #isShared({ namespace }: Bundle, { builtin }: ShimProgram, { address }: Endpoint): boolean {
+    const { socketDir, address: daemon } = this.#settings
+    return builtin && address === hostAddress(socketDir, daemon, namespace)
   }
 
   #endpointOf(bundle: Bundle): Endpoint {

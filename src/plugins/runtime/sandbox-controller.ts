@@ -27,6 +27,7 @@ import type { Launcher } from './launcher.ts'
 import { Loading } from './loading.ts'
 import { Pending } from './pending.ts'
 import { findBundles, programOf, removeLeftovers } from './recover.ts'
+import { reviveSandbox } from './revive-sandbox.ts'
 import { formatTaskApi } from './sandbox-endpoint.ts'
 import type { Shim } from './shim.ts'
 import { partOf, toAny } from './wire.ts'
@@ -38,8 +39,8 @@ const quickMs = 60_000
 
 /**
  * Sandboxes that shims run: each has a bundle, and a shim that serves the sandbox API beside that of
- * tasks. They outlive this process like tasks; those that an earlier daemon has left are found again
- * in the background.
+ * tasks. They outlive this process like tasks, and the built-in host too: another one goes on with
+ * them. Those that an earlier daemon has left are found again in the background.
  *
  * Source: upstream `plugins/sandbox/controller.go`.
  */
@@ -49,6 +50,8 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   readonly #launcher: Launcher
   readonly #events: Publisher
   readonly #shims = new Map<string, Shim>()
+  /** What has taken the place of shims that were lost. */
+  readonly #successors = new WeakMap<Shim, Promise<Shim | undefined>>()
   readonly #loading = new Loading()
   readonly #pending = new Pending()
   readonly #stop = new AbortController()
@@ -105,6 +108,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
     try {
       await shim.sandbox.stopSandbox(request, callOf(ctx))
     } catch (err) {
+      if (await this.#isSucceeded(ctx, shim)) return await this.stop(ctx, id, { timeoutMs })
       if (hasCode(err, 'not_found') || hasCode(err, 'unavailable')) return
       throw new Error('failed to stop sandbox', { cause: err })
     }
@@ -116,6 +120,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
       const reply = await shim.sandbox.waitSandbox({ sandboxId: id }, callOf(ctx))
       return { status: reply.exitStatus, exitedAt: dateFromProto(reply.exitedAt) }
     } catch (err) {
+      if (await this.#isSucceeded(ctx, shim)) return await this.wait(ctx, id)
       const gone = `the shim of sandbox ${id} is gone`
       const cause = shim.closed.aborted ? unavailable(gone, { cause: err }) : err
       throw failed(`failed to wait sandbox ${id}`, cause)
@@ -217,7 +222,8 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   }
 
   /** Ends a sandbox that did not become one. */
-  async #discard(shim: Shim): Promise<void> {
+  async #discard(given: Shim): Promise<void> {
+    const shim = (await this.#successors.get(given)) ?? given
     const { id } = shim.bundle
     if (!this.#forget(shim)) return
     try {
@@ -243,7 +249,11 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
 
   #add(shim: Shim): void {
     this.#shims.set(keyOf(shim.bundle), shim)
-    const onClosed = (): void => void this.#pending.add(this.#bury(shim))
+    const onClosed = (): void => {
+      const succeeding = this.#pending.add(this.#succeed(shim))
+      this.#successors.set(shim, succeeding)
+      this.#loading.add(shim.bundle, this.#settled(shim.bundle, succeeding))
+    }
     if (shim.closed.aborted) onClosed()
     else shim.closed.addEventListener('abort', onClosed, { once: true })
   }
@@ -251,6 +261,34 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   /** From here on the end of the shim is no surprise. Whether it was still known. */
   #forget({ bundle }: Shim): boolean {
     return this.#shims.delete(keyOf(bundle))
+  }
+
+  /** The shim is lost: another one goes on with the sandbox, or it ends. */
+  async #succeed(shim: Shim): Promise<Shim | undefined> {
+    const { bundle, program } = shim
+    if (this.#shims.get(keyOf(bundle)) !== shim) return undefined
+    const next = await reviveSandbox(this.#ctx, bundle, program, this.#launcher)
+    if (!next) await this.#bury(shim)
+    else {
+      this.#add(next)
+      await shim[Symbol.asyncDispose]()
+    }
+    return next
+  }
+
+  /** Whether a shim was lost, and another one has its sandbox now. */
+  async #isSucceeded(ctx: Context, shim: Shim): Promise<boolean> {
+    const next = this.#successors.get(shim)
+    return next !== undefined && (await raceAbort(next, ctx.signal)) !== undefined
+  }
+
+  async #settled({ path }: Bundle, finding: Promise<unknown>): Promise<void> {
+    try {
+      await finding
+    } catch (err) {
+      if (this.#ctx.signal.aborted) return
+      this.#ctx.log.error('failed to load sandbox', { path, error: describe(err) })
+    }
   }
 
   /** The shim is lost: removes what is left of its sandbox, and tells how it ended. */
@@ -265,10 +303,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
 
   #recover(): void {
     for (const bundle of findBundles(this.#roots)) {
-      const done = this.#recoverOne(bundle).catch((err: unknown) => {
-        this.#ctx.log.error('failed to load sandbox', { path: bundle.path, error: describe(err) })
-      })
-      this.#loading.add(bundle, done)
+      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle)))
     }
     void this.#pending.add(this.#loading.settled().then(async () => await this.#tidy()))
   }
@@ -290,6 +325,8 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
     } catch (err) {
       if (this.#ctx.signal.aborted) return
       this.#ctx.log.warn('shim of a sandbox is gone', { id: bundle.id, error: describe(err) })
+      const next = await reviveSandbox(this.#ctx, bundle, program, this.#launcher)
+      if (next) return this.#add(next)
       await cleanUp(this.#ctx, program, bundle)
       await removeBundle(this.#ctx, bundle)
     }
