@@ -9,7 +9,7 @@ import {
   isSymlink,
   isWhiteout,
 } from '#plugins/diff/walking/file-kind.ts'
-import { openChild } from '#plugins/diff/walking/remove.ts'
+import { openChild } from '#sys/tree.ts'
 import { type Node, nodesIn } from '#plugins/diff/walking/tree.ts'
 import { inUserNamespace } from '#plugins/diff/walking/user-namespace.ts'
 import { isErrno } from '#sys/errno.ts'

@@ -43,7 +43,7 @@ export async function unpackAgain(exam: Exam, unpacking: Unpacking): Promise<Out
   if (isMounted(unpacking)) return inUse
   const made = join(dir, `new-${randomBytes(6).toString('hex')}`)
   await using undo = new AsyncDisposableStack()
-  undo.defer(async () => await removeTree(made))
+  undo.defer(async () => void (await removeTree(made)))
   await fill(exam, unpacking, made)
   await compare(exam, unpacking, made)
   if (isMounted(unpacking)) return inUse

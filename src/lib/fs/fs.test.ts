@@ -61,6 +61,17 @@ suite('trees of files', () => {
     assert.deepEqual(fs.readdirSync(dir.path), [])
   })
 
+  test('a tree of more names than wanted is left, and said to be', async () => {
+    await using dir = await scratch()
+    const tree = join(dir.path, 'tree')
+    fs.mkdirSync(join(tree, 'a'), { recursive: true })
+    for (let at = 0; at < 8; at++) fs.writeFileSync(join(tree, 'a', String(at)), '')
+    assert.equal(await removeTree(tree, { most: 8 }), false)
+    assert.equal(fs.readdirSync(join(tree, 'a')).length, 8)
+    assert.equal(await removeTree(tree, { most: 9 }), true)
+    assert.deepEqual(fs.readdirSync(dir.path), [])
+  })
+
   test('removing stops when it is told to', async () => {
     await using dir = await scratch()
     fs.mkdirSync(join(dir.path, 'tree/a'), { recursive: true })

@@ -18,6 +18,14 @@ export interface NewDir extends AsyncDisposable {
 
 /** Directories removed at once. */
 const width = 4
+/** So many names are removed at once; where there are more of them, a thread is worth its start. */
+const fewNames = 200
+
+/** Removes whole trees on a thread of its own. */
+export interface TreeRemover {
+  /** Removes `path` with all below it; nothing happens when it is missing. @throws {SystemError} */
+  remove(path: string, signal: AbortSignal): Promise<void>
+}
 
 /**
  * The directories of a snapshotter's snapshots.
@@ -32,9 +40,11 @@ const width = 4
 export class SnapshotDirs {
   readonly #dir: string
   readonly #making = new Set<string>()
+  readonly #remover: TreeRemover | undefined
 
-  /** Makes the directories of `root` that are missing. */
-  constructor(root: string) {
+  /** Makes the directories of `root` that are missing. Without a remover this thread removes large trees too. */
+  constructor(root: string, remover?: TreeRemover) {
+    this.#remover = remover
     this.#dir = join(root, 'snapshots')
     mkdirSync(root, { recursive: true, mode: 0o700 })
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 })
@@ -109,12 +119,17 @@ export class SnapshotDirs {
     const worker = async (): Promise<void> => {
       for (const path of next) {
         if (ctx.signal.aborted) return
-        await removeTree(path, ctx).catch((error: unknown) => {
+        await this.#removeOne(ctx, path).catch((error: unknown) => {
           if (!ctx.signal.aborted) ctx.log.warn('failed to remove directory', { path, error })
         })
       }
     }
     await Promise.all(Array.from({ length: width }, worker))
+  }
+
+  async #removeOne({ signal }: Context, path: string): Promise<void> {
+    const gone = await removeTree(path, { signal, ...(this.#remover && { most: fewNames }) })
+    if (!gone) await this.#remover?.remove(path, signal)
   }
 
   /** What a failed commit or a crash has left at that place gives way. */

@@ -1,7 +1,7 @@
 import { toBytes } from '#lib/bytes/byte-string.ts'
 
 import { isDirectory } from './file-kind.ts'
-import { openChild } from './remove.ts'
+import { openChild } from '#sys/tree.ts'
 import { isSameFile } from './same-file.ts'
 import { type Node, nodesIn, withOpen } from './tree.ts'
 

@@ -13,7 +13,7 @@ import { cleanPath, Directories, type Directory, dirname } from './directories.t
 import { isDirectory, isSymlink, isWhiteout } from './file-kind.ts'
 import { HardLinks } from './hard-links.ts'
 import { LowerLayers, type Overlay } from './lower-layers.ts'
-import { lookAt } from './remove.ts'
+import { lookAt } from '#sys/tree.ts'
 import { Replacer } from './replace.ts'
 import { inUserNamespace } from './user-namespace.ts'
 import {

@@ -10,7 +10,7 @@ import { O_PATH, openRoot } from '#sys/resolve.ts'
 import { cleanPath, type Directories, type Directory, dirname } from './directories.ts'
 import { isWhiteout } from './file-kind.ts'
 import { type LowerLayers } from './lower-layers.ts'
-import { lookAt, removeTree } from './remove.ts'
+import { lookAt, removeTree } from '#sys/tree.ts'
 import type { Replacer } from './replace.ts'
 
 const EPERM = 1

@@ -9,7 +9,7 @@ import { fstatat } from '#sys/stat.ts'
 import { getxattr, listxattr, lsetxattr } from '#sys/xattr.ts'
 
 import type { Mounted } from './mounted.ts'
-import { namesIn } from './remove.ts'
+import { namesIn } from '#sys/tree.ts'
 
 /** How a layer goes on top of others when it is unpacked beside them, not through a mount of all. */
 export interface Overlay {

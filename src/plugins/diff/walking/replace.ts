@@ -3,7 +3,7 @@ import type { FileStat } from '#sys/stat.ts'
 
 import type { Directories, Directory } from './directories.ts'
 import { isDirectory, isSymlink } from './file-kind.ts'
-import { lookAt, removeTree } from './remove.ts'
+import { lookAt, removeTree } from '#sys/tree.ts'
 
 /** Puts new files where others may be. */
 export class Replacer {

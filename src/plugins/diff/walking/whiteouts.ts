@@ -8,7 +8,7 @@ import type { Owner } from './attributes.ts'
 import { type Directories, type Directory, dirname } from './directories.ts'
 import { isDirectory } from './file-kind.ts'
 import type { LowerLayers, Overlay } from './lower-layers.ts'
-import { lookAt, namesIn, openChild, removeTree } from './remove.ts'
+import { lookAt, namesIn, openChild, removeTree } from '#sys/tree.ts'
 
 /** Begins the name of an entry that deletes what the rest of the name says. Source: OCI image-spec, layer.md. */
 export const whiteoutPrefix = '.wh.'

@@ -19,6 +19,7 @@ import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
 import { spreadDirectories } from '#sys/inode-flags.ts'
 
+import { WorkerRemover } from './remover.ts'
 import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
 import { snapshotMounts, upperDir, workDir } from './mounts.ts'
 import { overlayOptions } from './probe.ts'
@@ -49,11 +50,18 @@ const lockTimeoutMs = 1000
 export class OverlaySnapshotter implements Snapshotter {
   readonly #store: MetaStore
   readonly #dirs: SnapshotDirs
+  readonly #remover: WorkerRemover
   readonly #options: OverlayOptions
 
-  private constructor(store: MetaStore, dirs: SnapshotDirs, options: OverlayOptions) {
+  private constructor(
+    store: MetaStore,
+    dirs: SnapshotDirs,
+    remover: WorkerRemover,
+    options: OverlayOptions,
+  ) {
     this.#store = store
     this.#dirs = dirs
+    this.#remover = remover
     this.#options = options
   }
 
@@ -63,7 +71,8 @@ export class OverlaySnapshotter implements Snapshotter {
     root: string,
     options: OverlayOptions,
   ): Promise<OverlaySnapshotter> {
-    const dirs = new SnapshotDirs(root)
+    const remover = new WorkerRemover()
+    const dirs = new SnapshotDirs(root, remover)
     spreadDirectories(dirs.path)
     const mountOptions = overlayOptions(root, options.mountOptions)
     const { signal } = ctx
@@ -73,7 +82,7 @@ export class OverlaySnapshotter implements Snapshotter {
       keepRoom: true,
       lockTimeoutMs,
     })
-    return new OverlaySnapshotter(new MetaStore(db), dirs, { ...options, mountOptions })
+    return new OverlaySnapshotter(new MetaStore(db), dirs, remover, { ...options, mountOptions })
   }
 
   async stat(ctx: Context, key: string): Promise<Info> {
@@ -151,6 +160,7 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#remover[Symbol.asyncDispose]()
     await this.#store[Symbol.asyncDispose]()
   }
 

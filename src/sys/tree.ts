@@ -1,11 +1,11 @@
 import { closeSync, constants, readdirSync } from 'node:fs'
 
 import { fromBytes } from '#lib/bytes/byte-string.ts'
-import { isErrno } from '#sys/errno.ts'
-import { AT_REMOVEDIR, unlinkat } from '#sys/file.ts'
-import { openat2, Resolve } from '#sys/openat2.ts'
-import { O_PATH } from '#sys/resolve.ts'
-import { type FileStat, fstatat } from '#sys/stat.ts'
+import { isErrno } from './errno.ts'
+import { AT_REMOVEDIR, unlinkat } from './file.ts'
+import { openat2, Resolve } from './openat2.ts'
+import { O_PATH } from './resolve.ts'
+import { type FileStat, fstatat } from './stat.ts'
 
 /** What is at `name`, not following a link; `undefined` for nothing. @throws {SystemError} */
 export function lookAt(dir: number, name: string): FileStat | undefined {
@@ -28,8 +28,13 @@ export function namesIn(dir: number): readonly string[] {
   return readdirSync(`/proc/self/fd/${dir}`, { encoding: 'buffer' }).map(fromBytes)
 }
 
-/** Removes `name` and all below it, following no link. @throws {SystemError} */
-export function removeTree(dir: number, name: string): void {
+/**
+ * Removes `name` and all below it, following no link. `check` is called for each, and throws to stop.
+ *
+ * @throws {SystemError}
+ */
+export function removeTree(dir: number, name: string, check?: () => void): void {
+  check?.()
   try {
     unlinkat(dir, name)
     return
@@ -37,11 +42,19 @@ export function removeTree(dir: number, name: string): void {
     if (isErrno(err, 'ENOENT')) return
     if (!isErrno(err, 'EISDIR')) throw err
   }
-  const child = openChild(dir, name)
   try {
-    for (const each of namesIn(child)) removeTree(child, each)
-  } finally {
-    closeSync(child)
+    removeInside(openChild(dir, name), check)
+    unlinkat(dir, name, AT_REMOVEDIR)
+  } catch (err) {
+    if (!isErrno(err, 'ENOENT')) throw err
   }
-  unlinkat(dir, name, AT_REMOVEDIR)
+}
+
+/** Removes all that is in a directory, and closes it. */
+function removeInside(dir: number, check: (() => void) | undefined): void {
+  try {
+    for (const name of namesIn(dir)) removeTree(dir, name, check)
+  } finally {
+    closeSync(dir)
+  }
 }
