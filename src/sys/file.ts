@@ -154,7 +154,12 @@ export function syncfs(fd: Fd): void {
  */
 export async function syncFileSystem(path: string): Promise<void> {
   await using file = await open(path)
-  await syncfsBeside('syncfs', file.fd)
+  await syncfsLater(file.fd)
+}
+
+/** `syncfs` beside the event loop; `fd` stays open until then. @throws {SystemError} */
+export async function syncfsLater(fd: Fd): Promise<void> {
+  await syncfsBeside('syncfs', fd)
 }
 
 /** Sets the mask of new files' modes for the whole process and gives the one before. */

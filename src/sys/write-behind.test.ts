@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict'
-import {
-  closeSync,
-  mkdtempDisposableSync,
-  openSync,
-  readFileSync,
-  statfsSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, mkdtempDisposableSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import { lastErrno, systemCall } from './libc.ts'
+import { isInMemory, unwritten } from '#testing/unwritten.ts'
+
 import { WriteBehind, WriteBehindBeside, writeWindow } from './write-behind.ts'
 
 const pieceBytes = 1 << 20
 const pieces = 40
-const pageBytes = 4096
-const tmpfs = 0x01021994
-const ENOSYS = 38
-
-const cachestat = systemCall(451, ['uint', 'const void *', 'void *', 'uint'])
-
-/** How much of a file is in memory and not on disk, in bytes; undefined when the kernel can't tell. */
-function unwritten(fd: number): number | undefined {
-  const counts = new BigUint64Array(5)
-  if (cachestat(fd, new BigUint64Array(2), counts, 0) < 0) {
-    assert.equal(lastErrno(), ENOSYS)
-    return undefined
-  }
-  const [, dirty = 0n, beingWritten = 0n] = counts
-  return Number(dirty + beingWritten) * pageBytes
-}
 
 /** Writes a file, and tells `grown` after each piece. @returns what is not on disk at the end. */
 async function writeFile(
@@ -56,7 +34,7 @@ function assertWritten(t: TestContext, path: string, left: number | undefined): 
   assert.equal(bytes.length, pieces * pieceBytes)
   for (let n = 0; n < pieces; n++) assert.equal(bytes[n * pieceBytes], n)
   if (left === undefined) return t.skip('needs a kernel with cachestat(2)')
-  if (statfsSync(path).type === tmpfs) return t.skip('needs a temporary directory on a disk')
+  if (isInMemory(path)) return t.skip('needs a temporary directory on a disk')
   assert.ok(left <= 2 * writeWindow + pieceBytes, `${left} bytes are not on disk`)
 }
 

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { closeSync, openSync } from 'node:fs'
 
 import { TarParser } from '#lib/tar/parser.ts'
-import { syncfs } from '#sys/file.ts'
 
 import { decompress, type Pieces } from './decompress.ts'
 import { Extractor, type ExtractTarget } from './extractor.ts'
 import { Budget, type LayerLimits, noLimits } from './limits.ts'
+import { SyncAhead } from './sync-ahead.ts'
 
 export interface ApplyLayerOptions {
   /** Whether the blob may be compressed. */
@@ -44,6 +43,7 @@ export async function applyLayer(
   let trailing = 0
   const { maxTrailing = Infinity, limits = noLimits } = options
   const budget = new Budget(limits)
+  await using disk = new SyncAhead(target.path)
   using extractor = new Extractor(target)
   const parser = new TarParser(budget.counting(extractor))
   await decompress(blob, {
@@ -60,21 +60,12 @@ export async function applyLayer(
       if (parser.ended) trailing += piece.length
       if (trailing > maxTrailing) throw new Error(`goes on for ever after the end of the archive`)
       parser.push(piece)
+      disk.grown(piece.length)
     },
   })
   parser.finish()
   extractor.finish()
   options.onUnpacked?.()
-  sync(target.path)
+  await disk.sync()
   return { digest: `sha256:${hash.digest('hex')}`, size }
-}
-
-/** One call for all files: a sync for each costs more than unpacking it. */
-function sync(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    syncfs(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
