@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { readLog } from '#client/logs/read-log.ts'
 import { Status } from '#gen/types/task_pb.ts'
 import { root } from '#testing/root.ts'
 
@@ -46,6 +47,12 @@ async function connectAll(shim: ShimFixture, bundles: readonly Bundle[]): Promis
   assert.ok(first)
   return first
 }
+
+/** Says 300 numbers, and reads a line between two hundreds. */
+const counting =
+  'for n in 0 1 2; do seq $((n * 100)) $((n * 100 + 99)); [ $n = 2 ] || read line; done; exit 3'
+
+const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
 
 /** A client of an input that stays while there is no host: the input would end otherwise. */
 function holdOpen(fifo: string): Disposable {
@@ -179,6 +186,49 @@ suite('a host in the place of one that was killed', () => {
       }
     },
   )
+
+  check('goes on with their logs, and with what they said meanwhile', async (shim) => {
+    const bundle = await shim.bundle('c', ['sh', '-c', counting])
+    const [stdin, execIn] = [await shim.fifo('in'), await shim.fifo('exec-in')]
+    const paths = ['c', 'e', 'b'].map((name) => join(shim.dir, `${name}.log`))
+    const [log = '', execLog = '', loggerLog = ''] = paths
+    const logger = join(shim.dir, 'logger')
+    writeFileSync(logger, `#!/bin/sh\nexec cat <&3 >${loggerLog} 5>&-\n`, { mode: 0o755 })
+    const other = await shim.bundle('b', ['sh', '-c', counting])
+    const before = await connectAll(shim, [bundle, other])
+    await before.create({ ...bundle.request, stdin, stdout: `json-file://${log}` })
+    await before.start({ id: 'c' })
+    const exec = { id: 'c', execId: 'e', spec: execSpec('sh', '-c', counting) }
+    await before.exec({ ...exec, stdin: execIn, stdout: `json-file://${execLog}` })
+    await before.start({ id: 'c', execId: 'e' })
+    const logged = await shim.fifo('logger-in')
+    await before.create({ ...other.request, stdin: logged, stdout: `binary://${logger}` })
+    await before.start({ id: 'b' })
+    using clients = new DisposableStack()
+    for (const fifo of [stdin, execIn, logged]) clients.use(holdOpen(fifo))
+    await shim.until(() => paths.every((path) => textOf(path).includes('99')))
+
+    await killHost(shim)
+    // Nobody reads what they say now.
+    for (const fifo of [stdin, execIn, logged]) writeFileSync(fifo, 'go on\n')
+    await sleep(300)
+    const after = await shim.connect(bundle)
+    for (const ids of [{ id: 'c', execId: 'e' }, { id: 'c' }, { id: 'b' }]) {
+      const fifo = ids.id === 'b' ? logged : ids.execId ? execIn : stdin
+      writeFileSync(fifo, 'end\n')
+      assert.equal((await after.wait(ids)).exitStatus, seen(3))
+      await after.delete(ids)
+    }
+    const numbers = Array.from({ length: 300 }, (_, n) => `${n}\n`)
+    for (const path of [log, execLog]) {
+      const entries = await Array.fromAsync(readLog(path))
+      assert.deepEqual(
+        entries.map((entry) => entry.log),
+        numbers,
+      )
+    }
+    await shim.until(() => textOf(loggerLog) === numbers.join(''))
+  })
 
   check('leaves alone what it cannot vouch for', async (shim) => {
     const [gone, other] = [await shim.bundle('gone', ['cat']), await shim.bundle('other', ['cat'])]

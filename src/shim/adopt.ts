@@ -54,19 +54,22 @@ function adopt(
 ): Container {
   const options = readOptions(path, services.env)
   const runc = openRunc(path, services.namespace, options)
-  const { stdio, stdinClosed, identity } = record.init
+  const { stdio, stdinClosed, pipes, identity } = record.init
   const exit = toExit(record.init)
   const isCreated = existsSync(join(options.root, services.namespace, id, 'exec.fifo'))
+  const streamOwner = { uid: options.ioUid, gid: options.ioGid }
+  const pid = identity?.pid ?? 0
+  const found = { paths: stdio, stdinClosed, pipes, pid: exit ? 0 : pid }
+  const owner = { id, namespace: services.namespace, ...streamOwner }
   const init = new InitProcess({
     id,
     bundle: path,
-    pid: identity?.pid ?? 0,
+    pid,
     runc,
     stdio,
-    streams: new AdoptedStdio(stdio, stdinClosed),
+    streams: new AdoptedStdio(found, owner, services.log.with({ id })),
     found: { status: statusOf(record, isCreated), exit, stdinClosed },
   })
-  const streamOwner = { uid: options.ioUid, gid: options.ioGid }
   const rootfs = services.rootfs.adopt(id, path)
   const container = new Container({ id, bundle: path, rootfs, runc, init, streamOwner }, services)
   for (const exec of record.execs) container.adoptExec(exec)

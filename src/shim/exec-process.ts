@@ -66,14 +66,20 @@ export class ExecProcess implements TaskProcess {
     exec.#pid = pid
     exec.#status = 'running'
     exec.#stdinClosed = record.stdinClosed
-    exec.#streams = new AdoptedStdio(record.stdio, record.stdinClosed)
     const exit = toExit(record)
+    const { stdio: paths, stdinClosed, pipes } = record
+    const found = { paths, stdinClosed, pipes, pid: exit ? 0 : pid }
+    exec.#streams = new AdoptedStdio(found, options.owner, options.log)
     if (exit) exec.#settle(exit)
     return exec
   }
 
   get pid(): number {
     return this.#pid
+  }
+
+  get pipes(): ProcessStdio['pipes'] {
+    return this.#streams?.pipes
   }
 
   get stdinClosed(): boolean {

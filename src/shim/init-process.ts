@@ -196,6 +196,10 @@ export class InitProcess implements TaskProcess {
     this.#streams.resize(size)
   }
 
+  get pipes(): ProcessStdio['pipes'] {
+    return this.#streams.pipes
+  }
+
   get stdinClosed(): boolean {
     return this.#stdinClosed
   }

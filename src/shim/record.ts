@@ -5,7 +5,7 @@ import { isErrno } from '#sys/errno.ts'
 import { identify, type ProcessIdentity } from '#sys/process-end.ts'
 
 import type { Exit } from './reaper.ts'
-import type { StdioPaths } from './stdio/stdio.ts'
+import type { OutputPipes, StdioPaths } from './stdio/stdio.ts'
 
 /*
  * `container.json` in a bundle: what a new host has to know of a container to go on with it when the
@@ -18,6 +18,8 @@ export interface ProcessRecord {
   readonly stdio: StdioPaths
   /** Nobody shall keep its stdin open any more. */
   readonly stdinClosed: boolean
+  /** Where its output is copied from. */
+  readonly pipes?: OutputPipes | undefined
   /** Absent when it had ended before it could be looked at. */
   readonly identity?: ProcessIdentity | undefined
   readonly exit?: { readonly status: number; readonly at: string } | undefined
@@ -37,6 +39,7 @@ export interface Recorded {
   readonly pid: number
   readonly stdio: StdioPaths
   readonly stdinClosed: boolean
+  readonly pipes?: OutputPipes | undefined
   readonly exit: Exit | undefined
 }
 
@@ -52,12 +55,12 @@ export function bootId(): string {
 
 /** The part of a record about one process; `known` is where it was found last. */
 export function recordOf(
-  { pid, stdio, stdinClosed, exit }: Recorded,
+  { pid, stdio, stdinClosed, pipes, exit }: Recorded,
   known: Map<number, ProcessIdentity | undefined>,
 ): ProcessRecord {
   const identity = known.getOrInsertComputed(pid, () => identify(pid))
   const end = exit && { status: exit.status, at: exit.at.toISOString() }
-  return { stdio, stdinClosed, identity, exit: end }
+  return { stdio, stdinClosed, pipes, identity, exit: end }
 }
 
 /** Replaces the record. A bundle that is gone needs none. @throws {SystemError} */

@@ -8,6 +8,7 @@ import { importing } from './import.ts'
 import { memory } from './memory.ts'
 import { pulling } from './pull.ts'
 import { pushing } from './push.ts'
+import { restart } from './restart.ts'
 import type { Row } from './row.ts'
 import { rpcRate } from './rpc-rate.ts'
 import { run } from './run.ts'
@@ -31,6 +32,7 @@ export const rows: readonly Row[] = [
   pushing,
   start,
   startFull,
+  restart,
   gcLatency,
   memory,
   unpackMemory,

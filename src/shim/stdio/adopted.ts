@@ -1,19 +1,38 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 
-import type { ProcessStdio, StdioPaths } from './stdio.ts'
+import type { Logger } from '#core/context.ts'
+import { describe } from '#lib/errors/errors.ts'
+
+import { openPipe, reopenPipe } from './fifo.ts'
+import { type OutputSink, openSink } from './sink.ts'
+import type { OutputPipes, ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
 
+/** Streams as the host that was killed has left them. */
+export interface FoundStdio {
+  readonly paths: StdioPaths
+  readonly stdinClosed: boolean
+  readonly pipes: OutputPipes | undefined
+  /** The process whose streams they are; 0 when it is gone. */
+  readonly pid: number
+}
+
 /**
  * Streams of a process whose host was killed: the process still has them, what is opened again are
- * the ends that a host keeps, so that clients may come and go. A terminal, and pipes that the host
- * copied from, ended with it.
+ * the ends that a host keeps, so that clients may come and go, and the pipes that it copies from. A
+ * terminal ended with it; a logger goes on by itself.
  */
 export class AdoptedStdio implements ProcessStdio {
+  readonly pipes: OutputPipes | undefined
   readonly #stdinWriter = new DisposableStack()
   readonly #ours = new DisposableStack()
+  readonly #sink: Promise<OutputSink | undefined>
 
-  constructor(paths: StdioPaths, stdinClosed: boolean) {
+  constructor(found: FoundStdio, owner: ProcessOwner, log: Logger) {
+    const { paths, stdinClosed, pipes } = found
+    this.pipes = pipes
+    this.#sink = readOn(found, owner, log)
     if (paths.terminal) return
     if (!stdinClosed) keep(paths.stdin, O_WRONLY, this.#stdinWriter)
     for (const path of new Set([paths.stdout, paths.stderr])) keep(path, O_RDONLY, this.#ours)
@@ -29,14 +48,46 @@ export class AdoptedStdio implements ProcessStdio {
 
   resize(): void {}
 
-  drained(): Promise<void> {
-    return Promise.resolve()
+  async drained(): Promise<void> {
+    await (await this.#sink)?.ended
   }
 
   [Symbol.dispose](): void {
     this.#stdinWriter.dispose()
     this.#ours.dispose()
+    void this.#sink.then((sink) => sink?.close())
   }
+}
+
+/** Goes on copying what comes from the pipes, which have kept it meanwhile. */
+async function readOn(
+  { paths, pipes, pid }: FoundStdio,
+  owner: ProcessOwner,
+  log: Logger,
+): Promise<OutputSink | undefined> {
+  if (!pipes) return undefined
+  try {
+    using readers = new DisposableStack()
+    const [out, err] = pipes
+    const outputs = [openAgain(out, pid, readers), openAgain(err, pid, readers)] as const
+    // They are the sink's from here on.
+    readers.move()
+    return await openSink(paths.stdout, owner, outputs, log)
+  } catch (err) {
+    log.error('output is logged no more', { error: describe(err) })
+    return undefined
+  }
+}
+
+/** A pipe that nobody can write to any more is at its end. */
+function openAgain(name: string, pid: number, readers: DisposableStack): number {
+  const fd = reopenPipe(name, pid)
+  if (fd !== undefined) {
+    readers.defer(() => closeSync(fd))
+    return fd
+  }
+  using writers = new DisposableStack()
+  return openPipe(readers, writers).read
 }
 
 /** Opens a FIFO. One whose other side is gone, or that is removed, needs nobody to keep it. */

@@ -1,5 +1,14 @@
-import { closeSync, constants, fchownSync, fstatSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 
 import { pipe } from '#sys/fifo.ts'
 
@@ -48,6 +57,65 @@ export function openPipe(
   readers.defer(() => closeSync(ends.read))
   writers.defer(() => closeSync(ends.write))
   return ends
+}
+
+/**
+ * A pipe whose writing end can be read from, too: it does not break while its writer lives, whatever
+ * becomes of the reader. The reader still sees the end of it when the last writer is gone.
+ *
+ * @throws {SystemError}
+ */
+export function openLastingPipe(
+  readers: DisposableStack,
+  writers: DisposableStack,
+): ReturnType<typeof pipe> {
+  using plain = new DisposableStack()
+  const { read, write } = openPipe(readers, plain)
+  const lasting = reopen(write, O_RDWR)
+  writers.defer(() => closeSync(lasting))
+  return { read, write: lasting }
+}
+
+/** What /proc calls the pipe behind `fd`: `pipe:[1234]`. */
+export const pipeName = (fd: number): string => readlinkSync(`/proc/self/fd/${fd}`)
+
+/**
+ * Opens the reading end of a pipe that some process has open, most likely `pid`; nothing when none
+ * has.
+ */
+export function reopenPipe(name: string, pid: number): number | undefined {
+  const others = (): string[] => readdirSync('/proc').filter((each) => /^\d+$/.test(each))
+  const path = pathOfPipe(name, String(pid)) ?? firstOf(others(), (each) => pathOfPipe(name, each))
+  return path === undefined ? undefined : openSync(path, O_RDONLY | O_NONBLOCK)
+}
+
+function pathOfPipe(name: string, pid: string): string | undefined {
+  const dir = `/proc/${pid}/fd`
+  try {
+    return readdirSync(dir)
+      .map((fd) => join(dir, fd))
+      .find((path) => linkOf(path) === name)
+  } catch {
+    // It has ended.
+    return undefined
+  }
+}
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    // Closed meanwhile.
+    return undefined
+  }
+}
+
+function firstOf<T, R>(values: readonly T[], find: (value: T) => R | undefined): R | undefined {
+  for (const value of values) {
+    const found = find(value)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 /** Opens where a process reads. With the kept writer clients may come and go. @throws {SystemError} */

@@ -1,15 +1,20 @@
 import { closeSync } from 'node:fs'
 
 import type { Logger } from '#core/context.ts'
+import { isJsonFileUri } from '#core/logs/json-file.ts'
 import { invalidArgument } from '#lib/errors/errors.ts'
 import type { StdioFds } from '#shim/runc/command.ts'
-import { giveTo, openInput, openPipe } from './fifo.ts'
+import { giveTo, openInput, openLastingPipe, openPipe, pipeName } from './fifo.ts'
 import { type OutputSink, openSink } from './sink.ts'
-import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
+import type { OutputPipes, ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
 
-/** Streams of a process whose output is logged: it has the writing ends of pipes to the sink. */
+/**
+ * Streams of a process whose output is logged: it has the writing ends of pipes to the sink. Those to
+ * the built-in driver, whose reader ends with the host, outlive that: the next host reads on.
+ */
 export class LoggedStdio implements ProcessStdio {
   readonly fds: StdioFds
+  readonly pipes: OutputPipes | undefined
   readonly #sink: OutputSink
   readonly #theirs: DisposableStack
   readonly #stdinWriter: DisposableStack
@@ -17,8 +22,13 @@ export class LoggedStdio implements ProcessStdio {
   private constructor(
     fds: StdioFds,
     sink: OutputSink,
-    held: { readonly theirs: DisposableStack; readonly stdinWriter: DisposableStack },
+    held: {
+      readonly theirs: DisposableStack
+      readonly stdinWriter: DisposableStack
+      readonly pipes: OutputPipes | undefined
+    },
   ) {
+    this.pipes = held.pipes
     this.fds = fds
     this.#sink = sink
     this.#theirs = held.theirs
@@ -38,12 +48,17 @@ export class LoggedStdio implements ProcessStdio {
     const { keep } = stdin
     if (keep !== undefined) stdinWriter.defer(() => closeSync(keep))
     using readers = new DisposableStack()
-    const [out, err] = [openPipe(readers, theirs), openPipe(readers, theirs)]
+    const isOurs = isJsonFileUri(stdout)
+    const open = isOurs ? openLastingPipe : openPipe
+    const [out, err] = [open(readers, theirs), open(readers, theirs)]
+    const pipes: OutputPipes | undefined = isOurs
+      ? [pipeName(out.read), pipeName(err.read)]
+      : undefined
     for (const { write } of [out, err]) giveTo(owner, write)
     // They are the sink's from here on.
     readers.move()
     const sink = await openSink(stdout, owner, [out.read, err.read], log)
-    const held = { theirs: theirs.move(), stdinWriter: stdinWriter.move() }
+    const held = { theirs: theirs.move(), stdinWriter: stdinWriter.move(), pipes }
     return new LoggedStdio([stdin.fd, out.write, err.write], sink, held)
   }
 

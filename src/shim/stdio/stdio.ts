@@ -22,6 +22,9 @@ export interface ProcessOwner extends StreamOwner {
   readonly namespace: string
 }
 
+/** The pipes of stdout and stderr, as /proc calls them. */
+export type OutputPipes = readonly [string, string]
+
 /**
  * The streams of one process, from before it exists until it is deleted.
  *
@@ -31,6 +34,8 @@ export interface ProcessOwner extends StreamOwner {
 export interface ProcessStdio extends Disposable {
   /** For the runtime's own 0, 1 and 2, which it hands to the process. Absent with a terminal. */
   readonly fds?: StdioFds | undefined
+  /** Names of the pipes that stdout and stderr are copied from, which another host can open again. */
+  readonly pipes?: OutputPipes | undefined
   /** Where the runtime shall send the terminal. */
   readonly consoleSocket?: string | undefined
   /** The runtime has what it needs: our copies are closed, a terminal is received and served. */
