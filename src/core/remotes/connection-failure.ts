@@ -164,6 +164,7 @@ export function connectionFailure(
     })
   }
   if (codeOf(err) !== undefined && err instanceof Error) {
+    if (err.message.startsWith(stage)) return err
     return new CodedError(codeOf(err) ?? 'unknown', `${stage}: ${err.message}`, { cause: err })
   }
   const name = nameOf(err)

@@ -1,13 +1,24 @@
 import type { Store } from '#core/content/content.ts'
 import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
-import { isIndex, list, parseIndex, parseManifest, parseObject, text } from '#core/images/oci.ts'
+import {
+  isConfig,
+  isIndex,
+  list,
+  parseIndex,
+  parseManifest,
+  parseObject,
+  text,
+} from '#core/images/oci.ts'
 import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
 import { isManifest } from '#core/images/oci.ts'
-import { invalidArgument } from '#lib/errors/errors.ts'
+import { invalidArgument, resourceExhausted } from '#lib/errors/errors.ts'
 
 /** More than any real index, manifest or config has, in bytes. */
 const maxJsonBytes = 16 << 20
+
+/** As many as the kernel stacks. Source: Linux `fs/overlayfs/params.h`, `OVL_MAX_STACK`. */
+const mostLayers = 500
 
 /** An index or a manifest of the content store. */
 export type Document =
@@ -25,6 +36,21 @@ export async function readDocument(
   return isIndex(mediaType)
     ? { kind: 'index', entries: parseIndex(bytes) }
     : { kind: 'manifest', manifest: parseManifest(bytes) }
+}
+
+/** Refuses an image, before anything of it is loaded, that is larger than any real one. @throws `resource_exhausted`. */
+export function checkSizes(digest: string, { config, layers }: Manifest): void {
+  if (layers.length > mostLayers) {
+    throw resourceExhausted(
+      `manifest ${digest} has ${layers.length} layers, and may have ${mostLayers}`,
+    )
+  }
+  // What is no image, and will not be unpacked, may have as its config what it likes.
+  if (isConfig(config.mediaType) && config.size > maxJsonBytes) {
+    throw resourceExhausted(
+      `manifest ${digest}: its config has ${config.size} bytes, and may have ${maxJsonBytes}`,
+    )
+  }
 }
 
 /** Bytes of a config. */

@@ -27,6 +27,8 @@ import { Together } from './together.ts'
 /** A blob to be loaded. */
 export interface Download {
   readonly fetcher: Pick<Fetcher, 'fetch'>
+  /** The image that it is of, for messages. */
+  readonly reference: string
   readonly target: Descriptor
   /** Which labels it gets, when it has `known`. */
   readonly labels: (known: Labels) => Labels
@@ -97,7 +99,7 @@ export class Downloads {
     })
     if (writer.status().offset > size) await writer.truncate(ctx, 0)
     const { offset } = writer.status()
-    if (offset < size) await this.#receive(ctx, writer, download)
+    const host = offset < size ? await this.#receive(ctx, writer, download) : ''
     try {
       await writer.commit(ctx, { size, expected, labels: labels({}) })
       return false
@@ -106,15 +108,17 @@ export class Downloads {
       await this.#content.abort(forCleanup(ctx), ref)
       if (offset > 0) return true
       const why = err instanceof Error ? err.message : String(err)
-      throw new CodedError('failed_precondition', `failed commit on ref ${ref}: ${why}`, {
-        cause: err,
-      })
+      const what = `fetch ${expected} of "${download.reference}": host ${host} sends something else`
+      const todo =
+        'pull again; if it stays, the registry, or a proxy before it, has a damaged copy of it'
+      const message = `${what}, ${todo}: failed commit on ref ${ref}: ${why}`
+      throw new CodedError('failed_precondition', message, { cause: err })
     }
   }
 
-  async #receive(ctx: Context, writer: Writer, download: Download): Promise<void> {
+  async #receive(ctx: Context, writer: Writer, download: Download): Promise<string> {
     using _turn = await this.#turns.acquire(ctx)
-    await receive(ctx, writer, download)
+    return await receive(ctx, writer, download)
   }
 }
 

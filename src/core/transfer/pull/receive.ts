@@ -3,12 +3,12 @@ import type { Context } from '#core/context.ts'
 
 import type { Download } from './downloads.ts'
 
-/** Appends what an upload lacks. */
+/** Appends what an upload lacks. @returns the host that it came from. */
 export async function receive(
   ctx: Context,
   writer: Writer,
   { fetcher, target, onProgress }: Pick<Download, 'fetcher' | 'target' | 'onProgress'>,
-): Promise<void> {
+): Promise<string> {
   const { offset } = writer.status()
   await using body = await fetcher.fetch(ctx, target, { offset })
   let at = offset
@@ -17,4 +17,5 @@ export async function receive(
     at += chunk.length
     onProgress?.(at)
   }
+  return body.host
 }

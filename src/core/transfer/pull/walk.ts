@@ -13,7 +13,7 @@ import { unpackImage } from '#core/unpack/unpack-image.ts'
 import { group } from '#lib/async/group.ts'
 import { invalidArgument, notFound } from '#lib/errors/errors.ts'
 
-import { readConfig, readDocument } from './documents.ts'
+import { checkSizes, readConfig, readDocument } from './documents.ts'
 import { type Downloads, setLabels } from './downloads.ts'
 import type { ProgressTracker } from './progress.ts'
 import type { Selection } from './selection.ts'
@@ -92,6 +92,7 @@ export class Walk {
   async #manifest(ctx: Context, entry: ManifestEntry, manifest: Manifest): Promise<void> {
     const { selection, tracker } = this.#options
     const { config, layers } = manifest
+    checkSizes(entry.digest, manifest)
     const wanted = selection.wantsLayers(entry) ? layers : []
     await this.#refer(ctx, entry, [config, ...layers])
     tracker.belong([config, ...wanted], entry)
@@ -150,6 +151,7 @@ export class Walk {
     tracker.add(target)
     const wasThere = await downloads.load(ctx, {
       fetcher,
+      reference,
       target,
       labels: (known: Labels) => distributionSource(reference, known),
       onProgress: (offset) => tracker.loading(target, offset),
