@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtempDisposable, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -205,4 +205,45 @@ keys = ["${key}"]
       assert.match(stderr, why)
     }
   })
+
+  void test('pulls nothing when a verifier has not started, or a program says no', async (t) => {
+    const ctx = newContext(t)
+    const name = `${host}/plain/app:1`
+    await pushSmallImage(ctx, remotes, name)
+    const plugins = join(dir, 'plugins')
+    const programs = join(dir, 'programs')
+    await mkdir(plugins)
+    await mkdir(programs)
+    await writeFile(join(plugins, 'broken.mjs'), brokenVerifier)
+    await using other = await startDaemon({
+      top: `plugin_dir = "${plugins}"`,
+      config: `[plugins."io.containerd.image-verifier.v1.bindir"]\nbin_dir = "${programs}"\n`,
+    })
+    const pulled = async (): Promise<Ran> =>
+      await run(peer?.ctr ?? 'ctr', ['-a', other.address, 'image', 'pull', '--plain-http', name])
+    const broken = await pulled()
+    assert.equal(broken.code, 1)
+    assert.match(broken.stderr, /verifier broken blocked .*it has not started.*its key is gone/)
+    await other.stop()
+    await rm(join(plugins, 'broken.mjs'))
+    await other.start()
+    assert.equal((await pulled()).code, 0)
+    const program = join(programs, 'no')
+    await writeFile(program, '#!/bin/sh\necho "$2 is not for us"; exit 7\n', { mode: 0o755 })
+    const refused = await pulled()
+    assert.equal(refused.code, 1)
+    assert.match(
+      refused.stderr,
+      /verifier no rejected image \(exit code 7\): \S+\/plain\/app:1 is not for us/,
+    )
+  })
 })
+
+const brokenVerifier = `
+import { definePlugin, ImageVerifierPlugin } from 'wharfd/plugin'
+export const plugin = definePlugin({
+  type: ImageVerifierPlugin,
+  id: 'broken',
+  init() { throw new Error('its key is gone') },
+})
+`
