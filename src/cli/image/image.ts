@@ -1,5 +1,7 @@
 import { Command } from 'commander'
 
+import { verifyCommand } from '#cli/verify/verify.ts'
+
 import { exportCommand } from './export.ts'
 import { importCommand } from './import.ts'
 import { listCommand } from './list.ts'
@@ -23,4 +25,5 @@ export function imageCommand(): Command {
     .addCommand(importCommand())
     .addCommand(exportCommand())
     .addCommand(usageCommand())
+    .addCommand(verifyCommand())
 }

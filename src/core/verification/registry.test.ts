@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +11,7 @@ import { RegistryClient } from '#core/remotes/client.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { newContext } from '#testing/context.ts'
 import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
+import { pushBytes, pushCosigned, pushManifest, pushSmallImage } from '#testing/push-signed.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import {
   authority,
@@ -20,8 +20,6 @@ import {
   codeSigner,
   envelope,
   newKeys,
-  signBytes,
-  simpleSigning,
   writePublicKey,
 } from '#testing/signers.ts'
 
@@ -46,57 +44,12 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
   })
   after(async () => await scope.disposeAsync())
 
-  /** Pushes bytes under `reference`, a manifest with its tag. */
-  async function push(ctx: Context, reference: string, bytes: Buffer, mediaType: string) {
-    const target = describe(bytes, mediaType)
-    await (await remotes.pusher(ctx, reference)).push(ctx, target, () => [bytes])
-    return target
-  }
-
-  /** A manifest with one layer, and its empty config. */
-  async function pushManifest(
-    ctx: Context,
-    reference: string,
-    layer: Buffer,
-    {
-      type,
-      annotations,
-      subject,
-      artifactType,
-    }: {
-      type: string
-      annotations?: Record<string, string>
-      subject?: Descriptor
-      artifactType?: string
-    },
-  ): Promise<Descriptor> {
-    const empty = 'application/vnd.oci.empty.v1+json'
-    const config = await push(ctx, reference, Buffer.from('{}'), empty)
-    const pushed = await push(ctx, reference, layer, type)
-    const manifest = Buffer.from(
-      JSON.stringify({
-        schemaVersion: 2,
-        mediaType: mediaTypes.ociManifest,
-        ...(artifactType && { artifactType }),
-        config,
-        layers: [{ ...pushed, annotations }],
-        ...(subject && { subject }),
-      }),
-    )
-    return await push(ctx, reference, manifest, mediaTypes.ociManifest)
-  }
-
-  const pushImage = async (ctx: Context, reference: string): Promise<Descriptor> =>
-    await pushManifest(ctx, reference, randomBytes(100), {
-      type: 'application/vnd.oci.image.layer.v1.tar',
-    })
-
   /** The index that stands in for the referrers of `target` where a registry does not list them. */
   async function refer(ctx: Context, repository: string, target: Descriptor, entry: object) {
     const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [entry] }
     const tag = target.digest.replace(':', '-')
     const bytes = Buffer.from(JSON.stringify(index))
-    await push(ctx, `${repository}:${tag}`, bytes, mediaTypes.ociIndex)
+    await pushBytes(ctx, remotes, `${repository}:${tag}`, bytes, mediaTypes.ociIndex)
   }
 
   const judged = async (
@@ -122,20 +75,15 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
     const keys = newKeys.p256()
     const rule = { type: 'cosign', keys: [writePublicKey(dir, 'cosign.pub', keys)] }
     const repository = `${host}/team/app`
-    const target = await pushImage(ctx, `${repository}:1`)
+    const target = await pushSmallImage(ctx, remotes, `${repository}:1`)
     const none = await judged(ctx, `${repository}:1`, target, rule)
     assert.ok(!none.ok)
     assert.match(
       none.reason,
       /rule "1" asks for a cosign signature with the key in .*; found no cosign/,
     )
-    const payload = simpleSigning({ digest: target.digest, repository })
-    const annotations = {
-      'dev.cosignproject.cosign/signature': signBytes(payload, keys).toString('base64'),
-    }
-    const tag = `${target.digest.replace(':', '-')}.sig`
-    const type = 'application/vnd.dev.cosign.simplesigning.v1+json'
-    await pushManifest(ctx, `${repository}:${tag}`, payload, { type, annotations })
+    const signed = { digest: target.digest, repository, keys }
+    await pushCosigned(ctx, remotes, repository, signed)
     assert.ok((await judged(ctx, `${repository}:1`, target, rule)).ok)
     assert.ok((await judged(ctx, `${repository}@${target.digest}`, target, rule)).ok)
 
@@ -144,14 +92,14 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
     const bytes = Buffer.concat(
       await Array.fromAsync(await (await remotes.fetcher(ctx, repository)).fetch(ctx, target)),
     )
-    for (const layer of parseManifest(bytes).layers) {
+    const { config, layers } = parseManifest(bytes)
+    for (const layer of [config, ...layers]) {
       const from = await (await remotes.fetcher(ctx, repository)).fetch(ctx, layer)
       const blob = Buffer.concat(await Array.fromAsync(from))
-      await push(ctx, `${copy}:1`, blob, layer.mediaType)
+      await pushBytes(ctx, remotes, `${copy}:1`, blob, layer.mediaType)
     }
-    await push(ctx, `${copy}:1`, Buffer.from('{}'), 'application/vnd.oci.empty.v1+json')
-    await push(ctx, `${copy}:1`, bytes, target.mediaType)
-    await pushManifest(ctx, `${copy}:${tag}`, payload, { type, annotations })
+    await pushBytes(ctx, remotes, `${copy}:1`, bytes, target.mediaType)
+    await pushCosigned(ctx, remotes, copy, signed)
     const copied = await judged(ctx, `${copy}:1`, target, rule)
     assert.ok(!copied.ok)
     assert.match(copied.reason, /it is for ".*\/team\/app", not for ".*\/evil\/app"/)
@@ -167,11 +115,12 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
     const keys = newKeys.p256()
     const path = writePublicKey(dir, 'bundle.pub', keys)
     const repository = `${host}/team/bundled`
-    const target = await pushImage(ctx, `${repository}:1`)
+    const target = await pushSmallImage(ctx, remotes, `${repository}:1`)
     const type = 'application/vnd.dev.sigstore.bundle.v0.3+json'
     const bytes = Buffer.from(JSON.stringify(bundle({ hex: target.digest.slice(7), keys })))
-    const signature = await pushManifest(ctx, `${repository}:signature`, bytes, {
-      type,
+    const signature = await pushManifest(ctx, remotes, `${repository}:signature`, {
+      layer: bytes,
+      layerType: type,
       subject: target,
       artifactType: type,
     })
@@ -191,15 +140,16 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
       issuer: root,
     })
     const repository = `${host}/team/notarized`
-    const target = await pushImage(ctx, `${repository}:1`)
+    const target = await pushSmallImage(ctx, remotes, `${repository}:1`)
     const rule = { type: 'notation', certificates: [root.path], identities: ['O=acme'] }
     const none = await judged(ctx, `${repository}:1`, target, rule)
     assert.ok(!none.ok)
     assert.match(none.reason, /found no notation signature/)
     const bytes = Buffer.from(JSON.stringify(envelope({ target, chain: [signer, root] })))
     const artifactType = 'application/vnd.cncf.notary.signature'
-    const signature = await pushManifest(ctx, `${repository}:signature`, bytes, {
-      type: 'application/jose+json',
+    const signature = await pushManifest(ctx, remotes, `${repository}:signature`, {
+      layer: bytes,
+      layerType: 'application/jose+json',
       subject: target,
       artifactType,
     })
@@ -212,7 +162,7 @@ suite('policies over a registry of docker', { skip: lacksRegistry ?? false }, ()
 
   test('names without a rule, and names that are none, are told apart', async (t) => {
     const ctx = newContext(t)
-    const target = await pushImage(ctx, `${host}/team/plain:1`)
+    const target = await pushSmallImage(ctx, remotes, `${host}/team/plain:1`)
     const name = `${host}/team/plain:1`
     const rule = { type: 'allow' }
     assert.ok((await judged(ctx, name, target, rule)).ok)

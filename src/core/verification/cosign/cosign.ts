@@ -88,7 +88,8 @@ async function* candidates(ctx: Context, evidence: Evidence): AsyncGenerator<Fou
   if (tagged) yield* layersOf(ctx, evidence, tagged, undefined)
   const types = [bundleType, signatureArtifact, emptyConfig]
   const referrers = await evidence.referrers(ctx, types)
-  for (const referrer of referrers) yield* layersOf(ctx, evidence, referrer, digest)
+  for (const referrer of referrers.slice(0, mostSignatures))
+    yield* layersOf(ctx, evidence, referrer, digest)
 }
 
 /** @param subject what the manifest must be about; undefined when its tag says so. */

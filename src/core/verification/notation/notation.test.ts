@@ -12,6 +12,7 @@ import type { NotationTrust } from '#core/verification/rule.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { newContext } from '#testing/context.ts'
 import { MemoryRegistry } from '#testing/memory-registry.ts'
+import { random } from '#testing/random.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import {
   authority,
@@ -308,6 +309,24 @@ suite('notation signatures', { skip: lacks }, () => {
     assert.ok(parseEnvelope(bytes, new Date()))
     assert.throws(() => parseEnvelope(bytes, new Date(Date.now() - day)), /is valid from .* on/)
     assert.throws(() => parseEnvelope(bytes, new Date(Date.now() + 3 * day)), /has expired on/)
+  })
+
+  test('no byte of an envelope can be changed, but those that nobody has signed', async (t) => {
+    await given(t, async ({ target, attach, verify }) => {
+      const text = JSON.stringify(envelope({ target, chain }))
+      const agent = text.indexOf('io.cncf.notary.signingAgent')
+      const unsigned = [agent, text.indexOf('"}', agent)] as const
+      const below = random(7)
+      for (let i = 0; i < 600; i++) {
+        const at = below(text.length)
+        const bytes = Buffer.from(text)
+        bytes[at] = (text.charCodeAt(at) + 1 + below(94)) % 127
+        attach(bytes)
+        const { ok } = await verify()
+        const isUnsigned = at >= unsigned[0] && at < unsigned[1]
+        assert.ok(!ok || isUnsigned, `byte ${at}: ${bytes.toString()}`)
+      }
+    })
   })
 
   test('the signer must be one of those that the rule names', async (t) => {

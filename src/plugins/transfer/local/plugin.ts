@@ -12,6 +12,7 @@ import {
 import { transferDefaults, transferKeys } from './config.ts'
 import { configuredPlaces } from './places.ts'
 import { LocalTransfers } from './transfers.ts'
+import { everyVerifier } from './verifiers.ts'
 
 const types = { snapshotter: SnapshotPlugin.name, differ: DiffPlugin.name }
 
@@ -44,7 +45,7 @@ export const transferPlugin = definePlugin({
     })
     return new LocalTransfers({
       stores: { content, images: deps.images, leases: deps.leases, unpackPlace },
-      verifiers: deps.verifiers,
+      verifiers: everyVerifier(deps.verifiers, daemon.plugins()),
       hostsDirs: config.configPath.split(':').filter((dir) => dir !== ''),
       downloadsAtOnce: config.maxConcurrentDownloads,
       uploadsAtOnce: config.maxConcurrentUploadedLayers,

@@ -48,7 +48,7 @@ export const policyPlugin = definePlugin({
       ctx.log.error('the image policy is wrong, so every image is refused', {
         error: describe(err),
       })
-      plugin.refuse(describe(err))
+      plugin.refuse(describe(err), config.enforceOnImageCreate)
     }
     return plugin
   },
@@ -76,11 +76,12 @@ export class PolicyPlugin implements ImageVerifier {
     this.#verifier = PolicyVerifier.open(config, this.#rootDir)
   }
 
-  refuse(why: string): void {
+  /** Refuses what is pulled, and, if `enforced`, names that are given. */
+  refuse(why: string, enforced: boolean): void {
     const refused = { ok: false, reason: `${why}; until that is mended every image is refused` }
     this.#verifier = {
       verify: async () => await Promise.resolve(refused),
-      admit: async () => await Promise.resolve(refused),
+      admit: async () => await Promise.resolve(enforced ? refused : allowed),
     }
   }
 

@@ -115,7 +115,8 @@ suite('the image policy of a daemon', () => {
         const { ok, reason } = await verify(verifier)
         assert.ok(!ok)
         assert.match(reason, /until that is mended every image is refused/)
-        assert.ok(!(await verifier.admit(ctx, name, target)).ok)
+        const { ok: isAdmitted } = await verifier.admit(ctx, name, target)
+        assert.equal(isAdmitted, !('enforceOnImageCreate' in config))
         assert.match(lines.at(-1) ?? '', /^error the image policy is wrong, so every image/)
         await reloaded(verifier, { rules }, all)
         assert.ok((await verify(verifier)).ok)
@@ -194,6 +195,8 @@ suite('names that are given to content', () => {
       }
       assert.ok(!(await admit('registry.example/other:1')).ok)
       assert.ok(!(await admit(name, descriptor('another'))).ok)
+      const otherType = { ...target, mediaType: 'application/vnd.oci.image.index.v1+json' }
+      assert.ok(!(await admit(name, otherType)).ok)
       assert.ok(!(await admit('not a name')).ok)
       // No rule is about these.
       assert.ok((await admit('elsewhere.example/app:1', descriptor('another'))).ok)
@@ -221,7 +224,7 @@ suite('names that are given to content', () => {
   test('are forgotten when they are over, or cannot be read', async (t) => {
     await given(t, async ({ dir }) => {
       const verified = new VerifiedImages(dir)
-      const entry = { trust: 't', repository, digest: digestOf('x') }
+      const entry = { trust: 't', repository, digest: digestOf('x'), mediaType: 'm' }
       assert.ok(!(await verified.has(entry)))
       await verified.add({ ...entry, until: new Date(Date.now() + 60_000) })
       assert.ok(await verified.has(entry))

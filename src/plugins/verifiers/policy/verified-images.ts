@@ -10,6 +10,8 @@ export interface Verified {
   readonly trust: string
   readonly repository: string
   readonly digest: string
+  /** What its digest is of: bytes that are good as a manifest need not be good as an index. */
+  readonly mediaType: string
   /** When it is over, if it ends. */
   readonly until?: Date | undefined
 }
@@ -21,7 +23,7 @@ const most = 8192
  * What has been verified, in files that only the daemon writes: a label of the content would be for
  * every client to set.
  *
- *     <dir>/verified/<sha256 of trust, repository and digest>    {"repository", "digest", "until"}
+ *     <dir>/verified/<sha256 of trust, repository, digest and type>    {"repository", "digest", "until"}
  *
  * A file is there whole or not at all, and is on disk when `add` returns.
  */
@@ -61,8 +63,8 @@ export class VerifiedImages {
     return record.until === undefined || new Date(record.until) > new Date()
   }
 
-  #pathOf({ trust, repository, digest }: Verified): string {
-    const key = digestOf(JSON.stringify([trust, repository, digest]))
+  #pathOf({ trust, repository, digest, mediaType }: Verified): string {
+    const key = digestOf(JSON.stringify([trust, repository, digest, mediaType]))
     return join(this.#dir, key.replace('sha256:', ''))
   }
 

@@ -38,7 +38,7 @@ export class PolicyVerifier implements Required<ImageVerifier> {
   async verify(ctx: Context, candidate: Candidate): Promise<Judgement> {
     const verdict = await this.#judge(ctx, candidate)
     if (!verdict.ok) return verdict
-    for (const passed of verdict.passed) await this.#record(ctx, passed, candidate.target.digest)
+    for (const passed of verdict.passed) await this.#record(ctx, passed, candidate.target)
     return { ok: true, reason: `image policy: ${verdict.reason}` }
   }
 
@@ -54,10 +54,14 @@ export class PolicyVerifier implements Required<ImageVerifier> {
     }
   }
 
-  async #record(ctx: Context, { repository, rule, until }: Passed, digest: string): Promise<void> {
+  async #record(
+    ctx: Context,
+    { repository, rule, until }: Passed,
+    { digest, mediaType }: Descriptor,
+  ): Promise<void> {
     if (this.#verified === undefined || rule === undefined || !isSigned(rule)) return
     const trust = await trustFingerprint(ctx, rule.trust)
-    await this.#verified.add({ trust, repository, digest, until })
+    await this.#verified.add({ trust, repository, digest, mediaType, until })
   }
 
   async admit(ctx: Context, name: string, target: Descriptor): Promise<Judgement> {
@@ -67,7 +71,7 @@ export class PolicyVerifier implements Required<ImageVerifier> {
     const repositories = repositoriesOf(name)
     if (repositories === undefined) return { ok: false, reason: unreadable(name) }
     for (const repository of repositories) {
-      const why = await this.#whyNot(ctx, this.#verified, repository, target.digest)
+      const why = await this.#whyNot(ctx, this.#verified, repository, target)
       if (why !== undefined) {
         return {
           ok: false,
@@ -82,7 +86,7 @@ export class PolicyVerifier implements Required<ImageVerifier> {
     ctx: Context,
     verified: VerifiedImages,
     repository: string,
-    digest: string,
+    { digest, mediaType }: Descriptor,
   ): Promise<string | undefined> {
     const rule = ruleFor(this.#policy, repository)
     const type = rule?.trust.type ?? this.#policy.byDefault
@@ -93,7 +97,7 @@ export class PolicyVerifier implements Required<ImageVerifier> {
         : 'no rule is about it, and the default is to deny'
     }
     const trust = await trustFingerprint(ctx, rule.trust)
-    if (await verified.has({ trust, repository, digest })) return undefined
+    if (await verified.has({ trust, repository, digest, mediaType })) return undefined
     return `${ruleText(rule)} asks for a ${type} signature, and no pull by the daemon has verified one for ${repository}; pull it with the transfer service`
   }
 }
