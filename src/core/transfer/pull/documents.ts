@@ -40,13 +40,14 @@ export async function readDocument(
 
 /** Refuses an image, before anything of it is loaded, that is larger than any real one. @throws `resource_exhausted`. */
 export function checkSizes(digest: string, { config, layers }: Manifest): void {
+  // What is no image, and will not be unpacked, may have what it likes.
+  if (!isConfig(config.mediaType)) return
   if (layers.length > mostLayers) {
     throw resourceExhausted(
       `manifest ${digest} has ${layers.length} layers, and may have ${mostLayers}`,
     )
   }
-  // What is no image, and will not be unpacked, may have as its config what it likes.
-  if (isConfig(config.mediaType) && config.size > maxJsonBytes) {
+  if (config.size > maxJsonBytes) {
     throw resourceExhausted(
       `manifest ${digest}: its config has ${config.size} bytes, and may have ${maxJsonBytes}`,
     )
