@@ -34,7 +34,7 @@ const always: Normalise = [
   [/\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)? [+-]\d{4} UTC/g, '<time>'],
   [/time="[^"]*"/g, 'time=<time>'],
   [/elapsed: *[\d.]+ ?s.*/g, 'elapsed'],
-  [/\b(about )?(less than )?(an?|\d+) (second|minute)s? ?(ago)?/g, '<age>'],
+  [/\b(about )?(less than )?(an?|\d+) (second|minute)s? ?(ago)?/gi, '<age>'],
   [/\d+(\.\d+)?(ms|µs|s)\b/g, '<took>'],
   [new RegExp(`\\b(${namespaces.theirs}|${namespaces.ours})\\b`, 'g'), '<ns>'],
 ]
@@ -61,14 +61,17 @@ export class Pair {
 
   /** Runs `ctr` against ours alone. */
   async ctr(...args: readonly string[]): Promise<Ran> {
-    const env = envOf('ours')
-    return await run(this.peer.ctr, ['-a', this.ours.address, ...args], { env })
+    return await this.on('ours', ...args)
+  }
+
+  /** Runs `ctr` against one of them. */
+  async on(side: 'theirs' | 'ours', ...args: readonly string[]): Promise<Ran> {
+    return await run(this.peer.ctr, ['-a', this[side].address, ...args], { env: envOf(side) })
   }
 
   /** Runs `ctr` against both in turn, and fails unless they agree. @returns what ours said. */
   async same(args: readonly string[], options: CompareOptions = {}): Promise<Ran> {
-    const env = envOf('theirs')
-    const expected = await run(this.peer.ctr, ['-a', this.theirs.address, ...args], { env })
+    const expected = await this.on('theirs', ...args)
     const actual = await this.ctr(...args)
     const title = `ctr ${args.join(' ')}`
     assert.equal(actual.code, expected.code, `${title}: exit code\n${actual.stderr}`)
@@ -124,15 +127,16 @@ const sortLabels = (word: string): string =>
 export function sideBySide(
   name: string,
   body: (pair: () => Pair, suite: SuiteContext) => void,
-  options: DaemonOptions & { readonly image?: boolean } = {},
+  options: DaemonOptions & { readonly image?: boolean; readonly skip?: string | undefined } = {},
 ): void {
   for (const [generation, find] of [
     ['1.6', containerd1],
     ['2.x', containerd2],
   ] as const) {
     const peer = find()
-    const skip =
+    const lacks =
       peer && process.getuid?.() === 0 ? false : `needs root and containerd ${generation}`
+    const skip = options.skip ?? lacks
     void suite(`${name}, as ctr ${peer?.version ?? generation} sees it`, { skip }, (context) => {
       let pair: Pair | undefined
       before(async () => {
