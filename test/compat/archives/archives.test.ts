@@ -13,7 +13,7 @@ import { run } from '#testing/daemon.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { busyboxImage, type ImageSource, writeImage } from '#testing/image.ts'
 
-import { writeIndexArchive } from './index-archive.ts'
+import { writeIndexArchive } from '#testing/oci-layout.ts'
 import { Side } from './sides.ts'
 
 /*
