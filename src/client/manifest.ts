@@ -6,7 +6,6 @@ import { invalidArgument, notFound } from '#lib/errors/errors.ts'
 import {
   type ImageConfig,
   type Manifest,
-  type ManifestEntry,
   isIndex,
   isManifest,
   parseConfig,
@@ -49,19 +48,6 @@ export async function resolveImage(
   throw invalidArgument(
     `mismatched image rootfs and manifest layers of ${digest}: ${config.diffIds.length} and ${manifest.layers.length}`,
   )
-}
-
-/** What `descriptor` refers to, as far as it must be kept with it; nothing for other types. */
-export async function childrenOf(
-  ctx: Context,
-  content: Content,
-  { mediaType, digest }: Descriptor,
-): Promise<readonly ManifestEntry[]> {
-  if (!isIndex(mediaType) && !isManifest(mediaType)) return []
-  const bytes = await readBlob(ctx, content, digest, maxJsonBytes)
-  if (isIndex(mediaType)) return parseIndex(bytes)
-  const { config, layers } = parseManifest(bytes)
-  return [config, ...layers]
 }
 
 async function findManifest(

@@ -5,7 +5,7 @@ import { parseConfig, parseManifest, isManifest } from '#core/images/oci.ts'
 import { readBlob } from '#core/content/read-blob.ts'
 import { hasCode } from '#lib/errors/errors.ts'
 
-import { childrenOf } from './manifest.ts'
+import { childrenOf } from '#core/images/children.ts'
 import type { Session } from './session.ts'
 
 /** What an image takes on the disk of its daemon; what it shares with others counts in full. */

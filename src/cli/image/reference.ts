@@ -1,6 +1,6 @@
 import type { Client } from '#client/client.ts'
 import type { Image } from '#client/image.ts'
-import { normalizeReference } from '#client/import/reference.ts'
+import { normalizeReference } from '#core/images/docker-reference.ts'
 import { hasCode, notFound } from '#lib/errors/errors.ts'
 
 /**

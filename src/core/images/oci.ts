@@ -58,6 +58,11 @@ export const isLayer = (type: string): boolean =>
   type.startsWith('application/vnd.oci.image.layer.') ||
   type.startsWith('application/vnd.docker.image.rootfs.')
 
+/** Whether content of that type is a file system change that may not be passed on. */
+export const isNonDistributable = (type: string): boolean =>
+  type.startsWith('application/vnd.oci.image.layer.nondistributable.') ||
+  type.startsWith('application/vnd.docker.image.rootfs.foreign.')
+
 /** Whether content of that type is an image's config. */
 export const isConfig = (type: string): boolean =>
   type === mediaTypes.ociConfig || type === mediaTypes.dockerConfig

@@ -7,7 +7,7 @@ import { invalidArgument } from '#lib/errors/errors.ts'
  *   └── locator ──────────┘ └── object ────┘
  *
  * Source: upstream `pkg/reference/reference.go`. Nothing is added to a name here: `alpine` is a host
- * without a repository. Completing what people type is `client/import/reference.ts`.
+ * without a repository. Completing what people type is `core/images/docker-reference.ts`.
  */
 
 export interface Reference {

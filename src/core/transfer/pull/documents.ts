@@ -1,21 +1,10 @@
 import type { Store } from '#core/content/content.ts'
 import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
-import {
-  isConfig,
-  isIndex,
-  list,
-  parseIndex,
-  parseManifest,
-  parseObject,
-  text,
-} from '#core/images/oci.ts'
+import { checkType, maxDocumentBytes } from '#core/images/children.ts'
+import { isConfig, isIndex, parseIndex, parseManifest } from '#core/images/oci.ts'
 import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
-import { isManifest } from '#core/images/oci.ts'
-import { invalidArgument, resourceExhausted } from '#lib/errors/errors.ts'
-
-/** More than any real index, manifest or config has, in bytes. */
-const maxJsonBytes = 16 << 20
+import { resourceExhausted } from '#lib/errors/errors.ts'
 
 /** As many as the kernel stacks. Source: Linux `fs/overlayfs/params.h`, `OVL_MAX_STACK`. */
 const mostLayers = 500
@@ -31,8 +20,8 @@ export async function readDocument(
   content: Pick<Store, 'reader'>,
   { mediaType, digest }: ManifestEntry,
 ): Promise<Document> {
-  const bytes = await readBlob(ctx, content, digest, maxJsonBytes)
-  checkKind(bytes, mediaType, digest)
+  const bytes = await readBlob(ctx, content, digest, maxDocumentBytes)
+  checkType(bytes, mediaType, digest)
   return isIndex(mediaType)
     ? { kind: 'index', entries: parseIndex(bytes) }
     : { kind: 'manifest', manifest: parseManifest(bytes) }
@@ -47,9 +36,9 @@ export function checkSizes(digest: string, { config, layers }: Manifest): void {
       `manifest ${digest} has ${layers.length} layers, and may have ${mostLayers}`,
     )
   }
-  if (config.size > maxJsonBytes) {
+  if (config.size > maxDocumentBytes) {
     throw resourceExhausted(
-      `manifest ${digest}: its config has ${config.size} bytes, and may have ${maxJsonBytes}`,
+      `manifest ${digest}: its config has ${config.size} bytes, and may have ${maxDocumentBytes}`,
     )
   }
 }
@@ -59,20 +48,4 @@ export const readConfig = async (
   ctx: Context,
   content: Pick<Store, 'reader'>,
   digest: string,
-): Promise<Uint8Array> => await readBlob(ctx, content, digest, maxJsonBytes)
-
-/**
- * Refuses what says or shows that it is something else than its descriptor says: another may read it as
- * that. Source: upstream `core/images/image.go`, `validateMediaType`.
- */
-function checkKind(bytes: Uint8Array, mediaType: string, digest: string): void {
-  const { mediaType: own, manifests, config, layers, fsLayers } = parseObject(bytes, digest)
-  if (list(fsLayers).length > 0) throw invalidArgument(`${digest}: schema 1 not supported`)
-  const [isOne, isOther] = [isIndex(mediaType), isIndex(text(own)) || list(manifests).length > 0]
-  if (!isOne && isOther) {
-    throw invalidArgument(`${digest}: expected manifest but found index (${mediaType})`)
-  }
-  if (isOne && (isManifest(text(own)) || config !== undefined || layers !== undefined)) {
-    throw invalidArgument(`${digest}: expected index but found manifest (${mediaType})`)
-  }
-}
+): Promise<Uint8Array> => await readBlob(ctx, content, digest, maxDocumentBytes)

@@ -3,6 +3,8 @@ import type { Image } from '#core/images/images.ts'
 import type { Downloads } from '#core/transfer/pull/downloads.ts'
 import type { TransferStores } from '#core/transfer/stores.ts'
 import type {
+  ArchiveSource,
+  ExportOptions,
   ImageSource,
   ImageTarget,
   RegistryEnd,
@@ -11,7 +13,6 @@ import type {
 } from '#core/transfer/transfer.ts'
 import type { ImageVerifier } from '#core/verification/verification.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
-import { unimplemented } from '#lib/errors/errors.ts'
 
 export interface LocalTransfersOptions {
   readonly stores: TransferStores
@@ -68,18 +69,27 @@ export class LocalTransfers implements Transferrer {
     await pushImage(ctx, place, from, to, options)
   }
 
-  import(): Promise<readonly Image[]> {
-    return Promise.reject(
-      unimplemented('importing an archive in the daemon is not built yet in wharf'),
-    )
+  async import(
+    ctx: Context,
+    from: ArchiveSource,
+    into: ImageTarget,
+    options?: TransferOptions,
+  ): Promise<readonly Image[]> {
+    const { importImages } = await import('#core/transfer/import.ts')
+    return await importImages(ctx, this.#options.stores, from, into, options)
   }
 
-  // oxlint-disable-next-line require-yield -- it gives nothing
-  async *export(): AsyncGenerator<Uint8Array> {
-    await Promise.reject(unimplemented('exporting images in the daemon is not built yet in wharf'))
+  async *export(
+    ctx: Context,
+    images: readonly ImageSource[],
+    options?: ExportOptions,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { exportImages } = await import('#core/transfer/export.ts')
+    yield* exportImages(ctx, this.#options.stores, images, options)
   }
 
-  tag(): Promise<Image> {
-    return Promise.reject(unimplemented('tagging an image in the daemon is not built yet in wharf'))
+  async tag(ctx: Context, name: string, into: ImageTarget): Promise<Image> {
+    const { tagImage } = await import('#core/transfer/tag.ts')
+    return await tagImage(ctx, this.#options.stores, name, into)
   }
 }

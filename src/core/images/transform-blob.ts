@@ -1,0 +1,72 @@
+import { Readable, type Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+
+import type { Reader, Store } from '#core/content/content.ts'
+import { openWriter } from '#core/content/write-blob.ts'
+import { type Context, forCleanup } from '#core/context.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import { dataLoss, hasCode } from '#lib/errors/errors.ts'
+
+export interface TransformOptions {
+  /** Of the upload. */
+  readonly ref: string
+  readonly labels: Labels
+  /** What its bytes go through, in turn. */
+  readonly through: readonly Transform[]
+}
+
+/** Bytes of one read. */
+const pieceBytes = 1 << 20
+
+/**
+ * Makes a blob of another one. @returns the digest and the size of the new one, which may have been there.
+ *
+ * @throws `not_found`, and what a transform says of bytes that it cannot read.
+ */
+export async function transformBlob(
+  ctx: Context,
+  content: Store,
+  from: string,
+  { ref, labels, through }: TransformOptions,
+): Promise<{ readonly digest: string; readonly size: number }> {
+  await using reader = await content.reader(ctx, from)
+  await using writer = await openWriter(ctx, content, { ref })
+  // One that a cut-off try left.
+  if (writer.status().offset > 0) await writer.truncate(ctx, 0)
+  try {
+    for await (const piece of piped(ctx, reader, through)) await writer.write(ctx, piece)
+    const [digest, size] = [writer.digest(), writer.status().offset]
+    await writer.commit(ctx, { size, expected: digest, labels }).catch((err: unknown) => {
+      if (!hasCode(err, 'already_exists')) throw err
+    })
+    return { digest, size }
+  } catch (err) {
+    await content.abort(forCleanup(ctx), ref).catch((error: unknown) => {
+      ctx.log.debug('cannot abort an upload', { ref, error: String(error) })
+    })
+    throw err
+  }
+}
+
+function piped(
+  ctx: Context,
+  reader: Reader,
+  through: readonly Transform[],
+): AsyncIterable<Uint8Array> {
+  let last: Readable = Readable.from(piecesOf(reader), { objectMode: false })
+  for (const transform of through) {
+    // Whoever reads the last hears of what fails anywhere.
+    pipeline(last, transform, { signal: ctx.signal }).catch(() => undefined)
+    last = transform
+  }
+  return last
+}
+
+async function* piecesOf(reader: Reader): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < reader.size; ) {
+    const piece = await reader.read(at, Math.min(pieceBytes, reader.size - at))
+    if (piece.length === 0) throw dataLoss(`content ended at ${at} of ${reader.size} bytes`)
+    yield piece
+    at += piece.length
+  }
+}
