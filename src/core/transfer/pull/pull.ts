@@ -6,7 +6,7 @@ import { namedImages, storeImage } from '#core/transfer/names.ts'
 import type { TransferStores } from '#core/transfer/stores.ts'
 import type { ImageTarget, RegistryEnd, TransferOptions } from '#core/transfer/transfer.ts'
 import type { ImageVerifier } from '#core/verification/verification.ts'
-import { CodedError, codeOf, invalidArgument, notFound } from '#lib/errors/errors.ts'
+import { CodedError, codeOf, notFound } from '#lib/errors/errors.ts'
 
 import { askVerifiers } from './ask-verifiers.ts'
 import type { Downloads } from './downloads.ts'
@@ -22,9 +22,6 @@ export interface PullParts {
   /** The same for all pulls, so that they load a blob once. */
   readonly downloads: Downloads
 }
-
-/** A manifest of which nobody knows any longer what it means. */
-const schema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
 
 /** See `Transferrer.pull`. Source: upstream `core/transfer/local/pull.go`. */
 export async function pullImage(
@@ -82,16 +79,12 @@ async function resolved(
   ctx: Context,
   { remotes, reference }: RegistryEnd,
 ): Promise<Pick<Resolution, 'name' | 'target'>> {
-  const resolution = await remotes.resolve(ctx, reference).catch((err: unknown) => {
+  return await remotes.resolve(ctx, reference).catch((err: unknown) => {
     ctx.signal.throwIfAborted()
     const why = err instanceof Error ? err.message : String(err)
     const message = `failed to resolve image: ${why}`
     throw new CodedError(codeOf(err) ?? 'unknown', message, { cause: err })
   })
-  if (resolution.target.mediaType === schema1) {
-    throw invalidArgument('schema 1 image manifests are no longer supported')
-  }
-  return resolution
 }
 
 /** Those unpackings that can be done here. */

@@ -18,6 +18,8 @@ import { type Downloads, setLabels } from './downloads.ts'
 import type { ProgressTracker } from './progress.ts'
 import type { Selection } from './selection.ts'
 
+/** A manifest of which nobody knows any longer what it means. */
+const schema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
 /** How deep indexes may lie in indexes. */
 const maxDepth = 8
 
@@ -60,6 +62,9 @@ export class Walk {
   }
 
   async #visit(ctx: Context, entry: ManifestEntry, depth: number): Promise<void> {
+    if (entry.mediaType === schema1) {
+      throw invalidArgument('schema 1 image manifests are no longer supported')
+    }
     if (this.#seen.has(entry.digest)) return
     this.#seen.add(entry.digest)
     await this.#fetch(ctx, entry)
