@@ -85,6 +85,10 @@ export class ImageRegistry implements AsyncDisposable {
     return `${this.host}/test/image:${name}`
   }
 
+  bytesOf({ digest }: Descriptor): Uint8Array {
+    return this.#content.get(digest)?.bytes ?? new Uint8Array()
+  }
+
   /** How often content was asked for. */
   timesAsked({ digest }: Descriptor): number {
     return this.asked.filter((line) => line.startsWith(digest)).length

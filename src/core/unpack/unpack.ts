@@ -27,6 +27,8 @@ export interface UnpackPlace {
   readonly snapshotterName: string
   /** Whether layers can be extracted before those below them are there. Asked when more than one is missing. */
   canRebase(ctx: Context): Promise<boolean>
+  /** Whether the snapshotter wants to know where layers come from, to get them itself: by annotations. */
+  readonly wantsSources?: boolean
   /** How many layers of one image are extracted at once. */
   readonly atOnce: number
   /**

@@ -17,6 +17,7 @@ import { checkSizes, readConfig, readDocument } from './documents.ts'
 import { type Downloads, setLabels } from './downloads.ts'
 import type { ProgressTracker } from './progress.ts'
 import type { Selection } from './selection.ts'
+import { withSources } from './source-annotations.ts'
 
 /** A manifest of which nobody knows any longer what it means. */
 const schema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
@@ -105,7 +106,10 @@ export class Walk {
     await this.#fetch(ctx, config)
     if (wanted.length === 0) return
     await group(ctx, [
-      async (own) => await this.#layers(own, { config, layers: wanted.filter(isExtractable) }),
+      async (own) => {
+        const extractable = { config, layers: wanted.filter(isExtractable) }
+        await this.#layers(own, entry, extractable)
+      },
       async (own) =>
         await this.#fetchAll(
           own,
@@ -115,18 +119,19 @@ export class Walk {
   }
 
   /** Loads layers, through their unpacking when there is a place for that. */
-  async #layers(ctx: Context, manifest: Manifest): Promise<void> {
-    const { stores, tracker } = this.#options
+  async #layers(ctx: Context, { digest }: ManifestEntry, manifest: Manifest): Promise<void> {
+    const { reference, stores, tracker } = this.#options
     if (!isConfig(manifest.config.mediaType) || manifest.layers.length === 0) {
       return await this.#fetchAll(ctx, manifest.layers)
     }
     const bytes = await readConfig(ctx, stores.content, manifest.config.digest)
     const place = this.#placeFor(bytes)
     if (!place) return await this.#fetchAll(ctx, manifest.layers)
+    const told = place.wantsSources ? withSources(manifest, reference, digest) : manifest
     await unpackImage(
       ctx,
       place,
-      { manifest, config: parseConfig(bytes) },
+      { manifest: told, config: parseConfig(bytes) },
       {
         arrived: async (own, layer) => await this.#fetch(own, layer),
         onProgress: ({ event, layer }) => tracker[event](layer),

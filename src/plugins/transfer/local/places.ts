@@ -77,6 +77,8 @@ function configure(
   const canRebase =
     metaOf('snapshotter', unpack.snapshotter)?.capabilities.includes(rebaseCapability) === true &&
     metaOf('differ', differName)?.capabilities.includes(aloneAnnotation) === true
+  const { enable_remote_snapshot_annotations: wantsSources } =
+    metaOf('snapshotter', unpack.snapshotter)?.exports ?? {}
   const atOnce = config.maxConcurrentUnpacks
   return {
     suits: config.checkPlatformSupported ? onlyPlatform(platform) : onlySystemOf(platform),
@@ -85,6 +87,7 @@ function configure(
       differ,
       snapshotter,
       snapshotterName: unpack.snapshotter,
+      wantsSources: wantsSources === 'true',
       canRebase: () => Promise.resolve(canRebase),
       atOnce: atOnce > 1 ? atOnce : layersAtOnce,
       locks,
