@@ -1,8 +1,16 @@
+import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
-import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
+import { isIndex, parseIndex } from '#core/images/oci.ts'
+import { bestOf, onlyPlatform } from '#core/platforms/match.ts'
+import {
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+  type Platform,
+} from '#core/platforms/platforms.ts'
 import type { ImageTarget, Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
 import { Introspection } from '#gen/services/introspection_pb.ts'
-import { hasCode, unimplemented } from '#lib/errors/errors.ts'
+import { hasCode, notFound, unimplemented } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { callOptions } from '#proxy/call.ts'
 import { type RegistrySettings, RemoteTransfers } from '#proxy/transfer/transfers.ts'
@@ -68,6 +76,30 @@ export async function pullImage(
   }
   const transfers = await transfersOf(ctx, session)
   await transfers.pull(ctx, settingsOf(reference, options), into, hearing(options))
+  await checkPlatforms(ctx, session, reference, platforms)
+}
+
+/** More than any real index has. */
+const maxIndexBytes = 16 << 20
+
+/** With what describes all its platforms, an image arrives also when it is for none that is wanted. */
+async function checkPlatforms(
+  ctx: Context,
+  session: Session,
+  reference: string,
+  platforms: readonly Platform[],
+): Promise<void> {
+  const { target } = await session.images.get(ctx, reference)
+  if (!isIndex(target.mediaType)) return
+  const entries = parseIndex(await readBlob(ctx, session.content, target.digest, maxIndexBytes))
+  if (entries.some(({ mediaType }) => isIndex(mediaType))) return
+  for (const platform of platforms) {
+    if (bestOf(entries, onlyPlatform(platform)).length > 0) continue
+    const has = entries.flatMap((entry) => entry.platform ?? []).map(formatPlatform)
+    throw notFound(
+      `${reference} has nothing for ${formatPlatform(platform)}, only for ${has.join(', ')}: its index alone was pulled`,
+    )
+  }
 }
 
 /** Pushes to `reference`. */
