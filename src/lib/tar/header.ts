@@ -63,14 +63,16 @@ export function parseHeader(block: Uint8Array): RawHeader {
 /** Whether a block is all zeros; two of them end an archive. */
 export const isZeroBlock = (block: Uint8Array): boolean => block.every((byte) => byte === 0)
 
-const latin1 = (block: Uint8Array, at: number, length: number): string =>
-  String.fromCharCode(...block.subarray(at, at + length))
+/** Whether `text`, one byte a character, is at that place. */
+function isAt(block: Uint8Array, at: number, text: string): boolean {
+  for (let n = 0; n < text.length; n++) if (block[at + n] !== text.charCodeAt(n)) return false
+  return true
+}
 
 function formatOf(block: Uint8Array): RawHeader['format'] {
-  const magic = latin1(block, 257, 8)
-  if (magic === 'ustar  \0') return 'gnu'
-  if (!magic.startsWith('ustar\0')) return 'v7'
-  return latin1(block, 508, 4) === 'tar\0' ? 'star' : 'ustar'
+  if (isAt(block, 257, 'ustar  \0')) return 'gnu'
+  if (!isAt(block, 257, 'ustar\0')) return 'v7'
+  return isAt(block, 508, 'tar\0') ? 'star' : 'ustar'
 }
 
 function nameOf(block: Uint8Array, format: RawHeader['format']): string {
@@ -82,16 +84,14 @@ function nameOf(block: Uint8Array, format: RawHeader['format']): string {
 
 /** The sum of all bytes, with spaces for the sum itself; some old writers took bytes as signed. */
 function verifyChecksum(block: Uint8Array): void {
-  let unsigned = 8 * 0x20
-  let signed = unsigned
-  for (let at = 0; at < blockSize; at++) {
-    if (at === 148) at = 156
-    const byte = block[at] ?? 0
-    unsigned += byte
-    signed += byte < 0x80 ? byte : byte - 0x100
-  }
-  const expected = numberAt(block, 148, 8)
-  if (expected !== unsigned && expected !== signed)
+  const [sumAt, sumEnd] = [148, 156]
+  let sum = 0
+  for (let at = 0; at < blockSize; at++) sum += block[at] ?? 0
+  for (let at = sumAt; at < sumEnd; at++) sum += 0x20 - (block[at] ?? 0)
+  const expected = numberAt(block, sumAt, sumEnd - sumAt)
+  if (expected === sum) return
+  const negative = block.filter((byte, at) => byte >= 0x80 && (at < sumAt || at >= sumEnd))
+  if (expected !== sum - negative.length * 0x100)
     throw new TarError('archive/tar: invalid tar header')
 }
 

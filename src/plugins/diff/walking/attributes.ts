@@ -26,8 +26,14 @@ export function setFileAttributes(fd: number, entry: Entry): void {
   futimens(fd, timesOf(entry))
 }
 
-/** Gives `name`, just made, what its entry says; times of directories are for the end. @throws {SystemError} */
+/** Gives `name`, just made, what its entry says. @throws {SystemError} */
 export function setAttributes(dir: number, name: string, entry: Entry, isLink: boolean): void {
+  setAllButTimes(dir, name, entry, isLink)
+  utimensat(dir, name, timesOf(entry), AT_SYMLINK_NOFOLLOW)
+}
+
+/** Like `setAttributes`; times of directories are for the end. @throws {SystemError} */
+export function setAllButTimes(dir: number, name: string, entry: Entry, isLink: boolean): void {
   const { uid, gid } = ownerOf(entry)
   fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW)
   for (const [key, value] of entry.xattrs) {
@@ -35,7 +41,6 @@ export function setAttributes(dir: number, name: string, entry: Entry, isLink: b
   }
   // Links have no mode; what has come in the place of the file meanwhile is not followed.
   if (!isLink) fchmodat(dir, name, entry.mode, AT_SYMLINK_NOFOLLOW)
-  utimensat(dir, name, timesOf(entry), AT_SYMLINK_NOFOLLOW)
 }
 
 /** Who owns a file. */

@@ -89,6 +89,8 @@ export class Directories implements Disposable {
       return known
     }
     try {
+      const child = this.#findChild(path)
+      if (child) return child
       const fd = openat2(this.#root.fd, path, { flags: directoryFlags, resolve: Resolve.inRoot })
       return this.#keep(path, fd)
     } catch (err) {
@@ -97,12 +99,36 @@ export class Directories implements Disposable {
     }
   }
 
+  /** A directory in one that is open, if it is not behind a link: where it is needs no asking. */
+  #findChild(path: string): Directory | undefined {
+    const parentPath = dirname(path)
+    const parent = parentPath === '' ? this.#root : this.#open.get(parentPath)
+    if (!parent) return undefined
+    try {
+      return this.#openChild(path, parent, posix.basename(path))
+    } catch (err) {
+      if (isErrno(err, 'ELOOP', 'ENOTDIR')) return undefined
+      throw err
+    }
+  }
+
+  /** @throws {SystemError} `ELOOP` or `ENOTDIR` for a link. */
+  #openChild(path: string, parent: Directory, name: string): Directory {
+    const resolve = Resolve.beneath | Resolve.noSymlinks
+    const fd = openat2(parent.fd, name, { flags: directoryFlags, resolve })
+    return this.#add(path, { fd, path: childPath(parent, name) })
+  }
+
   /** Owns `fd` from here on. */
   #keep(path: string, fd: number): Directory {
     using undo = new DisposableStack()
     undo.defer(() => closeSync(fd))
     const directory = { fd, path: this.#below(fd) }
     undo.move()
+    return this.#add(path, directory)
+  }
+
+  #add(path: string, directory: Directory): Directory {
     this.#open.set(path, directory)
     if (this.#open.size > maxOpen) {
       for (const [oldest, { fd: oldFd }] of this.#open) {
@@ -129,11 +155,10 @@ export class Directories implements Disposable {
     mkdirat(parent.fd, name, 0o755)
     // Whatever the mask of this process.
     fchmodat(parent.fd, name, 0o755, AT_SYMLINK_NOFOLLOW)
-    const made = parent.path === '' ? name : `${parent.path}/${name}`
+    const made = childPath(parent, name)
     this.#lowers.copyAttributes(made, parent.fd, name)
     this.#onMade(made)
-    const resolve = Resolve.beneath | Resolve.noSymlinks
-    return this.#keep(path, openat2(parent.fd, name, { flags: directoryFlags, resolve }))
+    return this.#openChild(path, parent, name)
   }
 
   /** A link to nothing: what it names is made, inside the root. */
@@ -152,6 +177,9 @@ export function cleanPath(path: string): string {
 
 /** The path of the directory that a clean path is in. */
 export const dirname = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 0))
+
+const childPath = ({ path }: Directory, name: string): string =>
+  path === '' ? name : `${path}/${name}`
 
 const realPath = (fd: number): string =>
   fromBytes(readlinkSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' }))

@@ -8,7 +8,7 @@ import { makeDevice, mknodat, NodeType } from '#sys/node.ts'
 import { openat2, Resolve } from '#sys/openat2.ts'
 import { WriteBehind } from '#sys/write-behind.ts'
 
-import { ownerOf, setAttributes, setFileAttributes, timesOf } from './attributes.ts'
+import { ownerOf, setAllButTimes, setAttributes, setFileAttributes, timesOf } from './attributes.ts'
 import { cleanPath, Directories, type Directory, dirname } from './directories.ts'
 import { isDirectory, isSymlink, isWhiteout } from './file-kind.ts'
 import { HardLinks } from './hard-links.ts'
@@ -173,7 +173,7 @@ export class Extractor implements Sink, Disposable {
         if (removed && isWhiteout(removed)) this.#whiteouts.replaced(dir, name)
       }
     }
-    setAttributes(dir.fd, name, entry, false)
+    setAllButTimes(dir.fd, name, entry, false)
     this.#directoryTimes.set(path, timesOf(entry))
   }
 
