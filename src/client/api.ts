@@ -7,6 +7,7 @@ export type { CredentialSource, Credentials } from '#core/remotes/remotes.ts'
 
 export type { Client } from './client.ts'
 export { type ConnectOptions, connect } from './connect.ts'
+export type { ConvertOptions } from './convert.ts'
 export { eventJson } from './event-json.ts'
 export { type FollowOptions, followEvents } from './follow.ts'
 export type {
@@ -17,4 +18,4 @@ export type {
   TransferOptions,
 } from './transfer/options.ts'
 export type { TransferPart, TransferProgress } from './transfer/progress.ts'
-export type { ImageUsage } from './usage.ts'
+export type { ImageUsage } from '#core/images/usage.ts'

@@ -1,4 +1,5 @@
 import type { Descriptor, Image as ImageRecord } from '#core/images/images.ts'
+import { type ImageUsage, usageOf } from '#core/images/usage.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import { unpackImage } from '#core/unpack/unpack-image.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
@@ -10,7 +11,6 @@ import type { ImageConfig } from '#core/images/oci.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 import { unpackPlace } from './unpack.ts'
-import { type ImageUsage, usageOf } from './usage.ts'
 
 /** For which platform an image is meant. */
 export interface PlatformOptions extends AbortOptions {
@@ -60,8 +60,9 @@ export class Image {
 
   /** What it takes on disk. */
   async usage(options: Pick<UnpackOptions, 'snapshotter' | 'signal'> = {}): Promise<ImageUsage> {
-    const { snapshotter = this.#session.settings.snapshotter } = options
-    return await usageOf(this.#session.context(options), this.#session, this.target, snapshotter)
+    const session = this.#session
+    const snapshotter = session.snapshotter(options.snapshotter)
+    return await usageOf(session.context(options), session.content, this.target, snapshotter)
   }
 
   async #resolve(options: PlatformOptions): Promise<ResolvedImage> {

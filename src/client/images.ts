@@ -2,6 +2,7 @@ import type { Context } from '#core/context.ts'
 import type { DeleteImageOptions, Image as ImageRecord } from '#core/images/images.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 
+import { type ConvertOptions, convertAs } from './convert.ts'
 import { Image } from './image.ts'
 import { type ArchiveSource, importArchive } from './import/import.ts'
 import { TemporaryLease } from './lease.ts'
@@ -92,6 +93,17 @@ export class Images {
   async tag(name: string, as: string, options: AbortOptions = {}): Promise<Image> {
     await tagImage(this.#session, name, as, options)
     return await this.get(as, options)
+  }
+
+  /**
+   * Makes an image with its layers compressed otherwise, or with other media types, and calls it `as`.
+   *
+   *     await client.images.convert(name, `${name}-zstd`, { layers: 'zstd' })
+   *
+   * @throws `not_found` when it is not there, or a part of it.
+   */
+  async convert(name: string, as: string, options: ConvertOptions = {}): Promise<Image> {
+    return new Image(this.#session, await convertAs(this.#session, name, as, options))
   }
 
   /**

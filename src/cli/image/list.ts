@@ -10,7 +10,7 @@ import {
 import { table } from '#cli/table.ts'
 import { write } from '#cli/write.ts'
 import type { Image } from '#client/image.ts'
-import type { ImageUsage } from '#client/usage.ts'
+import type { ImageUsage } from '#core/images/usage.ts'
 
 import { imageJson } from './image-text.ts'
 

@@ -205,4 +205,34 @@ suite('archives beside containerd', { skip }, () => {
     await ours.import(namespace, file('docker'), targetOf({}))
     assert.deepEqual((await ours.estate(namespace)).images, again.images)
   })
+
+  test('what is converted has the digests and labels of containerd', async () => {
+    for (const [of, from] of [
+      ['oci', busybox],
+      ['docker', 'docker.io/library/short:2'],
+    ] as const) {
+      const [converted, daemons] = [`ns${++used}`, `ns${++used}`]
+      await ours.import(converted, file(of), targetOf({}))
+      await theirs.ctr(daemons, 'image', 'import', file(of))
+      await theirs.ctr(
+        daemons,
+        'image',
+        'convert',
+        '--all-platforms',
+        '--uncompress',
+        '--oci',
+        from,
+        'plain:1',
+      )
+      const top = await ours.convert(converted, from, 'plain:1', { layers: 'none', oci: true })
+      assert.deepEqual(await ours.estate(converted), await theirs.estate(daemons))
+      // Compressed otherwise it is the same to run, and back again it is what it was.
+      assert.equal(await ours.convert(converted, from, 'small:1', { layers: 'zstd' }), top)
+      assert.equal(await ours.convert(converted, 'small:1', 'back:1', { layers: 'none' }), top)
+      const { images } = await ours.estate(converted)
+      const digests = new Map(images.map(({ name, target }) => [name, target.digest]))
+      assert.equal(digests.get('back:1'), digests.get('plain:1'))
+      assert.notEqual(digests.get('small:1'), digests.get('plain:1'))
+    }
+  })
 })

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict'
 import { createReadStream } from 'node:fs'
 import { tmpdir } from 'node:os'
 
+import type { ConvertOptions } from '#client/convert.ts'
+import { Images } from '#client/images.ts'
 import { Session } from '#client/session.ts'
 import { transferStores } from '#client/stores.ts'
 import type { Context } from '#core/context.ts'
+import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import { exportImages } from '#core/transfer/export.ts'
 import { importImages } from '#core/transfer/import.ts'
@@ -20,7 +23,7 @@ startup_delay = "1h"`
 
 /** What a namespace has, without its times. */
 export interface Estate {
-  readonly images: readonly unknown[]
+  readonly images: readonly { readonly name: string; readonly target: Descriptor }[]
   readonly content: Readonly<Record<string, Labels>>
   readonly snapshots: readonly unknown[]
 }
@@ -77,6 +80,19 @@ export class Side implements AsyncDisposable {
     })
   }
 
+  async convert(
+    namespace: string,
+    from: string,
+    to: string,
+    options: ConvertOptions,
+  ): Promise<string> {
+    return await this.#session(namespace, async (_ctx, session) => {
+      return await new Images(session)
+        .convert(from, to, options)
+        .then(async (image) => await image.unpack())
+    })
+  }
+
   async estate(namespace: string): Promise<Estate> {
     return await this.#session(namespace, async (ctx, session) => {
       const images = await session.images.list(ctx)
@@ -121,7 +137,11 @@ export class Side implements AsyncDisposable {
 /** What newer containerds say of a layer besides its name is said here, too. */
 const refOf = ({ 'containerd.io/snapshot.ref': ref }: Labels): unknown => ref
 
-const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
+/** As it is compared: without fields that say nothing. */
+const plain = ({ annotations, ...target }: Descriptor): Descriptor => ({
+  ...target,
+  ...(annotations && { annotations: { ...annotations } }),
+})
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : 1

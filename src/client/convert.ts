@@ -1,0 +1,38 @@
+import { convertImage } from '#core/images/convert/convert.ts'
+import type { LayerCompression } from '#core/images/convert/media-types.ts'
+import type { Image } from '#core/images/images.ts'
+import { orderedPlatforms } from '#core/platforms/match.ts'
+import { parsePlatform } from '#core/platforms/platforms.ts'
+import { storeImage } from '#core/transfer/names.ts'
+import type { AbortOptions } from '#lib/async/mutex.ts'
+
+import { TemporaryLease } from './lease.ts'
+import type { Session } from './session.ts'
+
+/** How to convert an image. */
+export interface ConvertOptions extends AbortOptions {
+  /** How layers shall be compressed; as they are without it. zstd gives the types of OCI. */
+  readonly layers?: LayerCompression
+  /** Types of OCI instead of Docker's. */
+  readonly oci?: boolean
+  /** `os/arch` of those that stay in an index; all without it. */
+  readonly platforms?: readonly string[]
+}
+
+/** Converts the image `name`, here, and calls the result `as`: it may be the same. */
+export async function convertAs(
+  session: Session,
+  name: string,
+  as: string,
+  { layers, oci, platforms, ...options }: ConvertOptions,
+): Promise<Image> {
+  await using lease = await TemporaryLease.take(session, options)
+  const ctx = lease.session.context(options)
+  const { labels, target } = await session.images.get(ctx, name)
+  const made = await convertImage(ctx, session.content, target, {
+    ...(layers && { layers }),
+    ...(oci !== undefined && { oci }),
+    ...(platforms && { platforms: orderedPlatforms(platforms.map(parsePlatform)) }),
+  })
+  return await storeImage(ctx, session.images, { name: as, labels, target: made })
+}
