@@ -151,8 +151,7 @@ suite('archives beside containerd', { skip }, () => {
     })
     test(`${kind}: so they are under a name to begin with`, async () => {
       for (const baseName of ['example.com/layered', 'docker.io/library/busybox', 'other']) {
-        await sameImport(kind, { baseName, noUnpack: true })
-        await sameImport(kind, { baseName, digests: true, noUnpack: true })
+        await sameImport(kind, { baseName, digests: baseName !== 'other', noUnpack: true })
       }
     })
   }
