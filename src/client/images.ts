@@ -17,6 +17,8 @@ export interface ImportOptions extends AbortOptions {
   readonly platform?: string
   /** Name for an image of an OCI layout that has only a tag. */
   readonly baseName?: string
+  /** Do not keep the layers as they came: what is unpacked is enough to run it, not to export it. */
+  readonly discardLayers?: boolean
   /** Make the layers into snapshots, ready to run; yes without it. */
   readonly unpack?: boolean
   /** Where to unpack to; the client's default without it. */
@@ -116,11 +118,13 @@ export class Images {
    */
   async import(source: ArchiveSource, options: ImportOptions = {}): Promise<Image[]> {
     const { platform, baseName = '', unpack = true, snapshotter } = options
+    const { discardLayers = false } = options
     await using lease = await TemporaryLease.take(this.#session, options)
     const ctx: Context = lease.session.context(options)
     const records = await importArchive(ctx, lease.session, source, {
       platform: platform ? parsePlatform(platform) : hostPlatform,
       baseName,
+      discardLayers,
     })
     const images: Image[] = []
     for (const record of records) {

@@ -15,6 +15,8 @@ export interface ImportArchiveOptions {
   readonly platform: Platform
   /** Name for an image of an OCI layout that has only a tag; without it one is made from the date. */
   readonly baseName: string
+  /** Leave layers to the collector. */
+  readonly discardLayers: boolean
 }
 
 /** Read size: fewer and larger messages to the daemon. */
@@ -30,7 +32,7 @@ export async function importArchive(
   ctx: Context,
   session: Session,
   source: ArchiveSource,
-  { platform, baseName }: ImportArchiveOptions,
+  { platform, baseName, discardLayers }: ImportArchiveOptions,
 ): Promise<readonly Image[]> {
   const bytes =
     typeof source === 'string' ? createReadStream(source, { highWaterMark: readBytes }) : source
@@ -41,6 +43,6 @@ export async function importArchive(
     addDigest: false,
     skipNamedDigest: false,
   }
-  const into = { name: '', platforms: [platform], extraReferences: [prefix] }
+  const into = { name: '', discardLayers, platforms: [platform], extraReferences: [prefix] }
   return await importImages(ctx, transferStores(session), { bytes }, into)
 }

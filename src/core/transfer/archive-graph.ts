@@ -5,6 +5,7 @@ import type { Descriptor } from '#core/images/images.ts'
 import {
   isConfig,
   isIndex,
+  isLayer,
   isManifest,
   isNonDistributable,
   type ManifestEntry,
@@ -22,6 +23,8 @@ export interface WantedParts {
   readonly selection: Selection
   /** Configs and layers, too, which an archive for many platforms may lack of some. */
   readonly complete: boolean
+  /** Layers are not tied to their manifest: the collector may have them. */
+  readonly discardLayers: boolean
 }
 
 /**
@@ -38,7 +41,7 @@ export async function labelArchive(
   ctx: Context,
   content: Store,
   index: Descriptor,
-  { selection, complete }: WantedParts,
+  { selection, complete, discardLayers }: WantedParts,
 ): Promise<readonly ManifestEntry[]> {
   const manifests: ManifestEntry[] = []
   const seen = new Set<string>()
@@ -50,18 +53,13 @@ export async function labelArchive(
       throw invalidArgument(`indexes of ${index.digest} are nested deeper than ${maxDepth}`)
     }
     const children = await childrenOf(ctx, content, entry)
-    if (children.length === 0) return
-    await label(ctx, content, entry.digest, children)
+    const kept = discardLayers ? children.filter(({ mediaType }) => !isLayer(mediaType)) : children
+    if (kept.length > 0) await label(ctx, content, entry.digest, kept)
     if (isManifest(entry.mediaType)) {
       const whole = selection.wantsLayers(entry)
       if (whole) manifests.push(entry)
-      if (complete)
-        await requireAll(
-          ctx,
-          content,
-          entry,
-          whole ? children : children.filter(({ mediaType }) => isConfig(mediaType)),
-        )
+      const needed = children.filter(({ mediaType }) => whole || isConfig(mediaType))
+      if (complete) await requireAll(ctx, content, entry, needed)
       return
     }
     const wanted = selection.ofIndex(children)

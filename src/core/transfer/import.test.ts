@@ -97,6 +97,20 @@ void suite('archives from anywhere', () => {
     })
   })
 
+  void test('layers are tied to their manifest unless they are to go', async (t) => {
+    await withStores(t, async (given) => {
+      const { ctx, stores } = given
+      for (const discardLayers of [true, false]) {
+        const [image] = await load(given, simple().archive, { ...into, discardLayers })
+        const { labels } = await stores.content.info(ctx, image?.target.digest ?? '')
+        const kinds = Object.keys(labels).map((key) =>
+          key.replace('containerd.io/gc.ref.content.', ''),
+        )
+        assert.deepEqual(kinds.toSorted(), discardLayers ? ['config'] : ['config', 'l.0'])
+      }
+    })
+  })
+
   void test('a blob that is not what its name says is refused, and the right one taken next', async (t) => {
     await withStores(t, async (given) => {
       const { layout, archive } = simple()

@@ -33,7 +33,8 @@ export async function importImages(
   const { forceCompress = false } = from
   const index = await importArchive(own, stores.content, from.bytes, { forceCompress })
   const complete = (into.platforms ?? []).length > 0
-  const wanted = { selection: new Selection(into), complete }
+  const { discardLayers = false } = into
+  const wanted = { selection: new Selection(into), complete, discardLayers }
   const manifests = await labelArchive(own, stores.content, index, wanted)
   await unpackManifests(own, stores, manifests, into.unpacks ?? [], report)
 

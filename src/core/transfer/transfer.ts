@@ -77,6 +77,8 @@ export interface ImageTarget {
   readonly manifestLimit?: number
   readonly extraReferences?: readonly ImageReference[]
   readonly unpacks?: readonly UnpackTarget[]
+  /** Of an import: leave layers to the collector, who takes them when the image has its names. */
+  readonly discardLayers?: boolean
 }
 
 /** Which part of an image goes out. */
