@@ -15,6 +15,7 @@ void suite('wharf', () => {
     assert.match(stdout, /^Usage: wharf /)
     assert.match(stdout, /^ +doctor\b/m)
     assert.match(stdout, /^ +events\b/m)
+    assert.match(stdout, /^ +pull\b/m)
     const doctor = await wharf('doctor', '--help')
     assert.equal(doctor.code, 0)
     assert.match(doctor.stdout, /^ +db\b/m)
@@ -36,6 +37,8 @@ void suite('wharf', () => {
       ['logs', 'x', '--tail', 'y'],
       ['logs', 'x', '--since', 'y'],
       ['doctor', 'nothing'],
+      ['pull'],
+      ['image', 'export', 'file'],
       ['doctor', 'db'],
       ['--what'],
     ]
