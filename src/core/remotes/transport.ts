@@ -42,6 +42,7 @@ const maxConnections = 64
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions
   #tls: TlsOptions | undefined
+  #connectSecure: buildConnector.connector | undefined
   /** By the URL of the proxy; empty for direct connections. */
   readonly #agents = new Map<string, Dispatcher>()
   /** What a peer last said in TLS before it ended the connection: undici only tells of the end. */
@@ -107,15 +108,22 @@ export class Transport implements AsyncDisposable {
   }
 
   #connector(timeout: number): buildConnector.connector {
-    const connect = buildConnector({ ...this.#tlsOptions(), timeout, allowH2: false })
-    return (options, callback) =>
-      connect(options, (...result) => {
+    const common = { timeout, allowH2: false }
+    const plain = buildConnector(common)
+    return (options, callback) => {
+      if (options.protocol !== 'https:') return plain(options, callback)
+      return this.#secure(common)(options, (...result) => {
         const [, socket] = result
         socket?.prependListener('error', (err: Error) => {
           if (isAlert(err)) this.#alert = err
         })
         callback(...result)
       })
+    }
+  }
+
+  #secure(common: buildConnector.BuildOptions): buildConnector.connector {
+    return (this.#connectSecure ??= buildConnector({ ...this.#tlsOptions(), ...common }))
   }
 }
 
@@ -127,16 +135,24 @@ interface TlsOptions {
   readonly rejectUnauthorized: boolean
 }
 
-/** Made once: reading what a machine trusts takes longer than a handshake. */
-function tlsOptions({ ca, client, skipVerify }: TlsProfile): TlsOptions {
+/** Made when it is needed: reading what a machine trusts takes longer than a handshake. */
+function tlsOptions(profile: TlsProfile): TlsOptions {
+  const isUsual = profile.ca.length === 0 && profile.client.length === 0
+  const secureContext = isUsual ? (usual ??= contextOf(profile)) : contextOf(profile)
+  return { secureContext, rejectUnauthorized: !profile.skipVerify }
+}
+
+/** That of hosts for which nothing is configured, for all of this process. */
+let usual: SecureContext | undefined
+
+function contextOf({ ca, client }: TlsProfile): SecureContext {
   const cert = client.map((pair) => pair.cert)
   const key = client.map((pair) => pair.key)
   try {
-    const secureContext = createSecureContext({
+    return createSecureContext({
       ca: [...trusted(), ...ca],
       ...(client.length > 0 && { cert, key }),
     })
-    return { secureContext, rejectUnauthorized: !skipVerify }
   } catch (err) {
     // OpenSSL's words name the fault, and nothing of the key.
     throw invalidArgument(`certificates cannot be used: ${describe(err)}`, { cause: err })

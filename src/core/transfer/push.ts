@@ -5,6 +5,7 @@ import { mountCandidates } from '#core/remotes/distribution-source.ts'
 import type { Pusher, Source } from '#core/remotes/remotes.ts'
 import { group } from '#lib/async/group.ts'
 import type { Semaphore } from '#lib/async/semaphore.ts'
+import { weighBuffers } from '#lib/bytes/weigh-buffers.ts'
 
 import { type Outgoing, pushGraph } from './push-graph.ts'
 import { PushProgress } from './push-progress.ts'
@@ -19,7 +20,9 @@ export interface PushPlace {
 }
 
 /** Of what is read at once, in bytes. */
-const pieceBytes = 1 << 20
+const pieceBytes = 1 << 18
+/** From here on V8 shall know what the buffers weigh, in bytes. */
+const largeBlob = 16 << 20
 /** A registry that refuses to mount is not asked about all repositories that a blob has ever come from. */
 const mostMounts = 3
 
@@ -84,6 +87,7 @@ async function* bytesOf(
   offset: number,
 ): AsyncGenerator<Uint8Array, void> {
   await using reader = await content.reader(ctx, digest)
+  if (reader.size > largeBlob) weighBuffers()
   for (let at = offset; at < reader.size; ) {
     const piece = await reader.read(at, pieceBytes)
     if (piece.length === 0) return
