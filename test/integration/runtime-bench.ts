@@ -55,6 +55,8 @@ export interface Bench extends AsyncDisposable {
   readonly timeouts: Map<string, number>
   /** Has the OCI runtime hang in a command from now on, such as `create`; in none without. */
   hang(command?: string): void
+  /** Has it run out of memory in a command from now on; in none without. */
+  starve(command?: string): void
   /** Has it kill the shim host once, before or after its next command of this name. */
   killHost(when: 'before' | 'after', command: string): void
   /** Lets go of the shims and finds them again, as a restarted daemon does. */
@@ -112,6 +114,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     logs,
     timeouts,
     hang: (command = '') => writeFileSync(join(dir, 'order'), `hang ${command}`),
+    starve: (command = '') => writeFileSync(join(dir, 'order'), `starve ${command}`),
     killHost: (when, command) => writeFileSync(join(dir, 'order'), `${when} ${command}`),
     get manager() {
       return manager
@@ -204,6 +207,7 @@ for word in "$@"; do
   [ "$word" = "$command" ] || continue
   case $what in
     hang) sleep 1000 ;;
+    starve) ulimit -v 30000 ;;
     before) rm $order; kill -9 $PPID ;;
     after) rm $order; runc "$@"; code=$?; kill -9 $PPID; exit $code ;;
   esac
