@@ -56,6 +56,17 @@ function late(key) {
   return Object.defineProperty(standIn, custom, { get: () => ${moduleOf(name)}[key][custom] })
 }`
 
+/** Something of a module that is loaded late; only functions and `constants` can wait. */
+function lateMember(name: string, key: string, value: unknown): string {
+  const own = `${moduleOf(name)}.${key}`
+  if (typeof value === 'function') return `late('${key}')`
+  if (key !== 'constants') return `(() => ${own})()`
+  const getters = Object.keys(Object(value)).map(
+    (member) => `get ${member}() { return ${own}.${member} }`,
+  )
+  return `{ ${getters.join(', ')} }`
+}
+
 /** What `require` gives of a module that is loaded late. */
 function lateModule(name: string): string {
   const members = exportsOf(name).map(([key, value]) =>
@@ -70,8 +81,7 @@ function lateModule(name: string): string {
 function facadeOf(name: string): string {
   const isLate = late.includes(name)
   const exports = exportsOf(name).map(([key, value], index) => {
-    const later = isLate && typeof value === 'function'
-    const given = later ? `late('${key}')` : `(() => ${moduleOf(name)}.${key})()`
+    const given = isLate ? lateMember(name, key, value) : `(() => ${moduleOf(name)}.${key})()`
     return `const e${index} = /* @__PURE__ */ ${given}\nexport { e${index} as ${key} }`
   })
   const all = `export default /* @__PURE__ */ ${moduleOf(name)}`

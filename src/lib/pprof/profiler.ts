@@ -71,6 +71,6 @@ class InspectorProfiler implements ThreadProfiler {
   }
 }
 
-const compress = promisify(gzip)
+const compress = async (bytes: Uint8Array): Promise<Buffer> => await promisify(gzip)(bytes)
 
 const packed = async (profile: Profile): Promise<Buffer> => await compress(encodeProfile(profile))

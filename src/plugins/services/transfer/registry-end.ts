@@ -42,7 +42,7 @@ export async function openRegistry(
   const stream = authStream === '' ? undefined : streams.get(ctx, authStream)
   const own = resolver ? overheard(ctx, streams, resolver, scope) : ctx
   // Not needed before the first image moves; it takes a while to load.
-  const { RegistryClient } = await import('#core/remotes/client.ts')
+  const { RegistryClient } = await import('#core/transfer/moving.ts')
   const remotes = scope.use(
     new RegistryClient({
       hostsDirs: hostDir === '' ? defaultHostsDirs : [hostDir],

@@ -43,12 +43,9 @@ export class LocalTransfers implements Transferrer {
     into: ImageTarget,
     options?: TransferOptions,
   ): Promise<Image> {
-    const [{ pullImage }, parts] = await Promise.all([
-      import('#core/transfer/pull/pull.ts'),
-      import('#core/transfer/pull/downloads.ts'),
-    ])
+    const { Downloads, pullImage } = await import('#core/transfer/moving.ts')
     const { stores, verifiers, downloadsAtOnce: atOnce } = this.#options
-    this.#downloads ??= new parts.Downloads({ content: stores.content, atOnce })
+    this.#downloads ??= new Downloads({ content: stores.content, atOnce })
     return await pullImage(
       ctx,
       { stores, verifiers, downloads: this.#downloads },
@@ -64,7 +61,7 @@ export class LocalTransfers implements Transferrer {
     to: RegistryEnd,
     options?: TransferOptions,
   ): Promise<void> {
-    const { pushImage } = await import('#core/transfer/push.ts')
+    const { pushImage } = await import('#core/transfer/moving.ts')
     const place = { ...this.#options.stores, uploads: this.#uploads }
     await pushImage(ctx, place, from, to, options)
   }
@@ -75,7 +72,7 @@ export class LocalTransfers implements Transferrer {
     into: ImageTarget,
     options?: TransferOptions,
   ): Promise<readonly Image[]> {
-    const { importImages } = await import('#core/transfer/import.ts')
+    const { importImages } = await import('#core/transfer/moving.ts')
     return await importImages(ctx, this.#options.stores, from, into, options)
   }
 
@@ -84,12 +81,12 @@ export class LocalTransfers implements Transferrer {
     images: readonly ImageSource[],
     options?: ExportOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { exportImages } = await import('#core/transfer/export.ts')
+    const { exportImages } = await import('#core/transfer/moving.ts')
     yield* exportImages(ctx, this.#options.stores, images, options)
   }
 
   async tag(ctx: Context, name: string, into: ImageTarget): Promise<Image> {
-    const { tagImage } = await import('#core/transfer/tag.ts')
+    const { tagImage } = await import('#core/transfer/moving.ts')
     return await tagImage(ctx, this.#options.stores, name, into)
   }
 }
