@@ -53,8 +53,6 @@ sideBySide(
     /** Each way this `ctr` has to move images. */
     const ways = (): readonly (readonly string[])[] =>
       pair().peer.major >= 2 ? [[], ['--local']] : [[]]
-    /** The daemon reads and writes no archives yet. */
-    const archiveWays = (): readonly (readonly string[])[] => [pair().local]
 
     before(async () => {
       registries.push(await DockerRegistry.open(), await DockerRegistry.open({ password: true }))
@@ -155,7 +153,7 @@ sideBySide(
     })
 
     check('an image is tagged, exported, and imported again', async (p) => {
-      for (const way of archiveWays()) {
+      for (const way of ways()) {
         await p.import(busyboxImage(two(open())))
         await p.same(['image', 'tag', ...way, two(open()), 'r.test/x:2'])
         const files = { theirs: join(p.theirs.dir, 'out.tar'), ours: join(p.ours.dir, 'out.tar') }
@@ -176,7 +174,7 @@ sideBySide(
     })
 
     check('an archive for all platforms, and one for Docker', async (p) => {
-      for (const way of archiveWays()) {
+      for (const way of ways()) {
         const pull = ['image', 'pull', ...way, '--plain-http', '--all-platforms', many()]
         await p.same(pull, { codeOnly: true })
         for (const flags of [
