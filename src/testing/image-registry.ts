@@ -13,7 +13,11 @@ interface Stored {
 }
 
 /** What is done with a request for content instead of answering it; undefined for nothing. */
-type Meddle = (digest: string, response: ServerResponse) => Promise<boolean> | boolean
+type Meddle = (
+  digest: string,
+  response: ServerResponse,
+  range?: string,
+) => Promise<boolean> | boolean
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar'
 
@@ -110,7 +114,7 @@ export class ImageRegistry implements AsyncDisposable {
     }
     const { range } = request.headers
     this.asked.push(range === undefined ? digest : `${digest} ${range}`)
-    if (await this.meddle(digest, response)) return
+    if (await this.meddle(digest, response, range)) return
     const [, from = '0', to = ''] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? []
     const end = to === '' ? bytes.length : Math.min(bytes.length, Number(to) + 1)
     const part = bytes.subarray(Number(from), end)

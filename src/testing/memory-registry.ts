@@ -65,6 +65,7 @@ export class MemoryRegistry implements Remotes {
 const bodyOf = (bytes: Uint8Array): Body => ({
   host: 'memory',
   size: bytes.length,
+  isPart: false,
   // oxlint-disable-next-line typescript/require-await -- the bytes are here already
   async *[Symbol.asyncIterator]() {
     yield bytes

@@ -33,6 +33,7 @@ export function openBody(ctx: Context, answer: Answer, options: OpenBodyOptions)
   return {
     host: options.host,
     size: options.size,
+    isPart: answer.status === 206,
     [Symbol.asyncIterator]: () => reader.read(),
     [Symbol.asyncDispose]: async () => await reader.close(),
   }

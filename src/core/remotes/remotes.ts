@@ -51,6 +51,8 @@ export interface Body extends AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly host: string
   /** How many will come; undefined when the host did not say. */
   readonly size: number | undefined
+  /** Whether the host sends nothing but the part that was asked for: then more parts can be asked for at once. */
+  readonly isPart: boolean
 }
 
 /** Asks for content by its digest alone. */

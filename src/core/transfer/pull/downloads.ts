@@ -8,7 +8,7 @@ import { refKey } from '#core/transfer/ref-key.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
 import { CodedError, hasCode, invalidArgument } from '#lib/errors/errors.ts'
 
-import { receive } from './receive.ts'
+import { defaultSplitting, receive, type Splitting } from './receive.ts'
 import { Together } from './together.ts'
 
 /*
@@ -40,20 +40,27 @@ export interface DownloadsOptions {
   readonly content: Store
   /** How many blobs are received at once; 0 for any number. */
   readonly atOnce: number
+  /** Bytes of the parts that large blobs are received in; 0 to do so only when a connection is slow. */
+  readonly partBytes?: number
 }
 
+/** Smaller parts than this mean none. Source: upstream `core/transfer/local/transfer.go`. */
+const leastPartBytes = 512
 /** Uploads that are open at once: each has a file. */
 const mostUploads = 64
 
 /** Loads blobs of all namespaces, each once, however many ask for it. */
 export class Downloads {
   readonly #content: Store
+  readonly #splitting: Splitting
   readonly #turns: Semaphore
   readonly #uploads = new Semaphore(mostUploads)
   readonly #together = new Together()
 
-  constructor({ content, atOnce }: DownloadsOptions) {
+  constructor({ content, atOnce, partBytes: bytes = 0 }: DownloadsOptions) {
     this.#content = content
+    this.#splitting =
+      bytes > leastPartBytes ? { ...defaultSplitting, bytes, patienceMs: 0 } : defaultSplitting
     this.#turns = new Semaphore(atOnce > 0 ? atOnce : Infinity)
   }
 
@@ -118,7 +125,7 @@ export class Downloads {
 
   async #receive(ctx: Context, writer: Writer, download: Download): Promise<string> {
     using _turn = await this.#turns.acquire(ctx)
-    return await receive(ctx, writer, download)
+    return await receive(ctx, writer, download, this.#splitting)
   }
 }
 

@@ -37,19 +37,20 @@ interface Given {
 interface GivenOptions {
   readonly verifiers?: ReadonlyMap<string, ImageVerifier>
   readonly policy?: 'shared' | 'isolated'
+  readonly partBytes?: number
 }
 
 function check(
   title: string,
   body: (given: Given) => Promise<void>,
-  { verifiers = new Map(), policy = 'shared' }: GivenOptions = {},
+  { verifiers = new Map(), policy = 'shared', partBytes = 0 }: GivenOptions = {},
 ): void {
   void test(title, { timeout: 60_000 }, async (t: TestContext) => {
     await using registry = await ImageRegistry.open()
     await using remotes = openClient()
     const run = async (ctx: Context, metadata: Metadata): Promise<void> => {
       const { content } = metadata
-      const downloads = new Downloads({ content, atOnce: 3 })
+      const downloads = new Downloads({ content, atOnce: 3, partBytes })
       const stores = { ...metadata, content, unpackPlace: () => undefined }
       const events: Progress[] = []
       await body({
@@ -233,6 +234,42 @@ check(
     assert.deepEqual(registry.asked.slice(-2), [`${layer.digest} bytes=200000-`, layer.digest])
     assert.ok(await has(layer))
   },
+)
+
+check(
+  'a large blob is received in parts, unless the host gives none, and a part that is missing fails it',
+  async ({ ctx, metadata, registry, pull, has }) => {
+    const layers = ['a', 'b', 'c'].map(() =>
+      registry.put('application/vnd.oci.image.layer.v1.tar', randomBytes(1_000_001)),
+    )
+    const [parts, whole, broken] = layers
+    assert.ok(parts && whole && broken)
+    await pull(registry.tag(registry.putImage([parts]), 'parts'))
+    assert.ok(await has(parts))
+    const ranges = registry.asked.filter((line) => / bytes=\d+-\d+$/.test(line))
+    assert.ok(ranges.length > 4, registry.asked.join('\n'))
+
+    registry.meddle = (digest, response) => {
+      if (digest === whole.digest) response.end(registry.bytesOf(whole))
+      return digest === whole.digest
+    }
+    await pull(registry.tag(registry.putImage([whole]), 'whole'))
+    assert.ok(await has(whole))
+
+    registry.meddle = (digest, response, range) => {
+      if (digest !== broken.digest || !range || range === 'bytes=0-0') return false
+      const [, from] = /=(\d+)-/.exec(range) ?? []
+      if (Number(from) < 500_000) return false
+      response.writeHead(404).end()
+      return true
+    }
+    await rejectsWith('not_found', pull(registry.tag(registry.putImage([broken]), 'broken')))
+    registry.meddle = () => false
+    await pull(registry.tag(registry.putImage([broken]), 'broken'))
+    assert.ok(await has(broken))
+    assert.equal((await metadata.content.listStatuses(ctx)).length, 0)
+  },
+  { partBytes: 100_000 },
 )
 
 check(

@@ -48,6 +48,7 @@ export const transferPlugin = definePlugin({
       verifiers: everyVerifier(deps.verifiers, daemon.plugins()),
       hostsDirs: config.configPath.split(':').filter((dir) => dir !== ''),
       downloadsAtOnce: config.maxConcurrentDownloads,
+      partBytes: config.concurrentLayerFetchBuffer,
       uploadsAtOnce: config.maxConcurrentUploadedLayers,
     })
   },

@@ -21,6 +21,8 @@ export interface LocalTransfersOptions {
   readonly hostsDirs: readonly string[]
   /** How many blobs are received and sent at once; 0 for any number. */
   readonly downloadsAtOnce: number
+  /** Bytes of the parts that large blobs are received in; 0 to do so only when a connection is slow. */
+  readonly partBytes: number
   readonly uploadsAtOnce: number
 }
 
@@ -44,8 +46,8 @@ export class LocalTransfers implements Transferrer {
     options?: TransferOptions,
   ): Promise<Image> {
     const { Downloads, pullImage } = await import('#core/transfer/moving.ts')
-    const { stores, verifiers, downloadsAtOnce: atOnce } = this.#options
-    this.#downloads ??= new Downloads({ content: stores.content, atOnce })
+    const { stores, verifiers, downloadsAtOnce: atOnce, partBytes } = this.#options
+    this.#downloads ??= new Downloads({ content: stores.content, atOnce, partBytes })
     return await pullImage(
       ctx,
       { stores, verifiers, downloads: this.#downloads },
