@@ -64,8 +64,9 @@ keys = ["${key}"]
   const pull = async (name: string, ...flags: string[]): Promise<Ran> =>
     await ctr(peer?.ctr, 'pull', '--plain-http', ...flags, name)
 
-  const tag = async (name: string, other: string): Promise<Ran> =>
-    await ctr(peer?.ctr, 'tag', '--local', name, other)
+  /** Gives an image another name: the daemon does it, or `ctr` with `--local`. */
+  const tag = async (name: string, other: string, ...flags: string[]): Promise<Ran> =>
+    await ctr(peer?.ctr, 'tag', ...flags, name, other)
 
   /** An image in the registry, signed for the repository it is in. */
   async function signed(ctx: Context, repository: string): Promise<Descriptor> {
@@ -134,16 +135,20 @@ keys = ["${key}"]
     assert.equal((await pull(`${host}/unsigned:1`)).code, 0)
     const respelled = host.replace('127.0.0.1', '0x7f.1')
     for (const spelling of [`${host}/signed/app:1`, `${respelled}/signed/app`]) {
-      const { code, stderr } = await tag(`${host}/unsigned:1`, spelling)
-      assert.equal(code, 1, spelling)
-      assert.match(stderr, /no pull by the daemon has verified one for \S+\/signed\/app/)
+      for (const flags of [[], ['--local']]) {
+        const { code, stderr } = await tag(`${host}/unsigned:1`, spelling, ...flags)
+        assert.equal(code, 1, `${spelling} ${flags.join()}`)
+        assert.match(stderr, /no pull by the daemon has verified one for \S+\/signed\/app/)
+      }
     }
     const file = join(dir, 'image.tar')
     const name = `${host}/signed/imported:1`
     await writeImage({ name, layers: [{ 'a/file': 'text' }] }, file)
-    const imported = await ctr(peer?.ctr, 'import', '--local', file)
-    assert.equal(imported.code, 1)
-    assert.match(imported.stderr, /no pull by the daemon has verified one for/)
+    for (const flags of [[], ['--local']]) {
+      const { code, stderr } = await ctr(peer?.ctr, 'import', ...flags, file)
+      assert.equal(code, 1, flags.join())
+      assert.match(stderr, /no pull by the daemon has verified one for/)
+    }
     assert.ok(!(await isThere(name)))
   })
 

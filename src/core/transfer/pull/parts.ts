@@ -28,7 +28,8 @@ export async function* inParts(
 ): AsyncGenerator<Uint8Array, void> {
   if (!(await givesParts(ctx, fetcher, target, offset))) {
     await using rest = await fetcher.fetch(ctx, target, { offset })
-    return yield* rest
+    yield* rest
+    return
   }
   const stop = new AbortController()
   const own = { ...ctx, signal: AbortSignal.any([ctx.signal, stop.signal]) }
