@@ -133,26 +133,6 @@ export async function* exportImages(
   })
 }
 
-/** Imports an archive. @returns the names of the images that it made. */
-export async function importImages(
-  session: Session,
-  bytes: AsyncIterable<Uint8Array>,
-  into: ImageTarget,
-  options: TransferOptions,
-): Promise<readonly string[]> {
-  const ctx = session.context(options)
-  const saved = new Set<string>()
-  const { onProgress } = hearing(options)
-  const transfers = await transfersOf(ctx, session)
-  await transfers.import(ctx, { bytes }, into, {
-    onProgress: (progress) => {
-      if (progress.event === 'saved' && progress.name !== undefined) saved.add(progress.name)
-      onProgress?.(progress)
-    },
-  })
-  return [...saved]
-}
-
 function settingsOf(reference: string, options: RegistryOptions): RegistrySettings {
   const { credentials, hostsDir, plainHttp, headers } = options
   return {
