@@ -1,5 +1,6 @@
 import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
+import { maxDocumentBytes } from '#core/images/children.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import { invalidArgument, notFound } from '#lib/errors/errors.ts'
 
@@ -16,8 +17,6 @@ import { bestOf, onlyPlatform } from '#core/platforms/match.ts'
 import { formatPlatform, type Platform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
 
-/** More than any real index, manifest or config has, in bytes. */
-const maxJsonBytes = 16 << 20
 /** How deep indexes may lie in indexes. */
 const maxDepth = 4
 
@@ -42,8 +41,8 @@ export async function resolveImage(
   platform: Platform,
 ): Promise<ResolvedImage> {
   const { digest } = await findManifest(ctx, content, target, platform)
-  const manifest = parseManifest(await readBlob(ctx, content, digest, maxJsonBytes))
-  const config = parseConfig(await readBlob(ctx, content, manifest.config.digest, maxJsonBytes))
+  const manifest = parseManifest(await readBlob(ctx, content, digest, maxDocumentBytes))
+  const config = parseConfig(await readBlob(ctx, content, manifest.config.digest, maxDocumentBytes))
   if (config.diffIds.length === manifest.layers.length) return { manifest, config }
   throw invalidArgument(
     `mismatched image rootfs and manifest layers of ${digest}: ${config.diffIds.length} and ${manifest.layers.length}`,
@@ -62,7 +61,7 @@ async function findManifest(
     if (!isIndex(next.mediaType)) {
       throw invalidArgument(`unexpected media type ${next.mediaType} for ${next.digest}`)
     }
-    const entries = parseIndex(await readBlob(ctx, content, next.digest, maxJsonBytes))
+    const entries = parseIndex(await readBlob(ctx, content, next.digest, maxDocumentBytes))
     const [match] = bestOf(entries, onlyPlatform(platform))
     if (!match) {
       throw notFound(`no match for platform ${formatPlatform(platform)} in ${next.digest}`)

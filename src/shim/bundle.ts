@@ -113,10 +113,15 @@ export function socketOf(bundle: string): string | undefined {
 }
 
 function bootstrapAddress(bundle: string): string {
-  const { address = '' }: { readonly address?: string } = JSON.parse(
-    readText(join(bundle, 'bootstrap.json')) || '{}',
-  )
-  return address
+  try {
+    const { address }: { readonly address?: unknown } = JSON.parse(
+      readText(join(bundle, 'bootstrap.json')) || '{}',
+    )
+    return typeof address === 'string' ? address : ''
+  } catch {
+    // One that is just being removed, or that a power cut has left: it is nobody's.
+    return ''
+  }
 }
 
 export const initPidFile = (bundle: string): string => join(bundle, 'init.pid')

@@ -11,9 +11,9 @@ import type { Prepared, Row, Samples, Subject } from './row.ts'
 import { shimOf } from './shims.ts'
 import { firstAnswer } from './start.ts'
 
-const answer = 'restart under 200 containers, to the first answer'
-const attached = 'restart under 200 containers, to all attached'
-const kept = 'restart under 200 containers, running afterwards'
+const answer = 'restart under many containers, to the first answer'
+const attached = 'restart under many containers, to all attached'
+const kept = 'restart under many containers, running afterwards'
 
 /** How many clients start containers at a time. */
 const atOnce = 4

@@ -20,7 +20,7 @@ const enough = 2000
 
 void suite('containers that come and go in a daemon and a host that go on', () => {
   const skip = containerd1() ? false : 'needs ctr'
-  void test('leave nothing behind, and no memory', {
+  void test(`leave nothing behind; after ${enough} of them, no memory either`, {
     skip,
     timeout: soakMs(240_000),
   }, async (t) => {

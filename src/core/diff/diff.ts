@@ -4,6 +4,9 @@ import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 
+/** A label: what a compressed blob is when it is not compressed, the digest that names it in an image. */
+export const uncompressedLabel = 'containerd.io/uncompressed'
+
 /**
  * An annotation of a layer to apply, in a request: what is below it is not there yet, and will be put
  * under it by the commit. A layer that needs it, because it leaves directories out or gives a file of

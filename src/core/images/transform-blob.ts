@@ -2,10 +2,11 @@ import { Readable, type Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
 import type { Reader, Store } from '#core/content/content.ts'
+import { readPieces } from '#core/content/read-pieces.ts'
 import { openWriter } from '#core/content/write-blob.ts'
 import { type Context, forCleanup } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
-import { dataLoss, hasCode } from '#lib/errors/errors.ts'
+import { hasCode } from '#lib/errors/errors.ts'
 
 export interface TransformOptions {
   /** Of the upload. */
@@ -14,9 +15,6 @@ export interface TransformOptions {
   /** What its bytes go through, in turn. */
   readonly through: readonly Transform[]
 }
-
-/** Bytes of one read. */
-const pieceBytes = 1 << 20
 
 /**
  * Makes a blob of another one. @returns the digest and the size of the new one, which may have been there.
@@ -53,20 +51,11 @@ function piped(
   reader: Reader,
   through: readonly Transform[],
 ): AsyncIterable<Uint8Array> {
-  let last: Readable = Readable.from(piecesOf(reader), { objectMode: false })
+  let last: Readable = Readable.from(readPieces(reader), { objectMode: false })
   for (const transform of through) {
     // Whoever reads the last hears of what fails anywhere.
     pipeline(last, transform, { signal: ctx.signal }).catch(() => undefined)
     last = transform
   }
   return last
-}
-
-async function* piecesOf(reader: Reader): AsyncGenerator<Uint8Array, void, undefined> {
-  for (let at = 0; at < reader.size; ) {
-    const piece = await reader.read(at, Math.min(pieceBytes, reader.size - at))
-    if (piece.length === 0) throw dataLoss(`content ended at ${at} of ${reader.size} bytes`)
-    yield piece
-    at += piece.length
-  }
 }

@@ -7,7 +7,7 @@ import { hasCode } from '#lib/errors/errors.ts'
 import { chainIds } from './chain-id.ts'
 import { childrenOf, maxDocumentBytes } from './children.ts'
 import type { Descriptor } from './images.ts'
-import { isConfig, isManifest, parseConfig, parseManifest } from './oci.ts'
+import { isConfig, parseConfig } from './oci.ts'
 
 /** What an image takes on disk; what it shares with others counts in full. */
 export interface ImageUsage {
@@ -49,8 +49,9 @@ export async function usageOf(
       continue
     }
     contentBytes += size
-    waiting.push(...(await childrenOf(ctx, content, next)))
-    for (const id of await chainsOf(ctx, content, next)) chains.add(id)
+    const children = await childrenOf(ctx, content, next)
+    waiting.push(...children)
+    for (const id of await chainsOf(ctx, content, children)) chains.add(id)
   }
   let snapshotBytes = 0
   let snapshots = 0
@@ -63,15 +64,14 @@ export async function usageOf(
   return { contentBytes, snapshotBytes, snapshots, missing }
 }
 
-/** The snapshots of a manifest's layers, as far as its config tells. */
+/** The snapshots of a manifest's layers, as far as the config among its `children` tells. */
 async function chainsOf(
   ctx: Context,
   content: Pick<Store, 'reader'>,
-  { mediaType, digest }: Descriptor,
+  children: readonly Descriptor[],
 ): Promise<readonly string[]> {
-  if (!isManifest(mediaType)) return []
-  const { config } = parseManifest(await readBlob(ctx, content, digest, maxDocumentBytes))
-  if (!isConfig(config.mediaType)) return []
+  const config = children.find(({ mediaType }) => isConfig(mediaType))
+  if (!config) return []
   const read = async (): Promise<Uint8Array> =>
     await readBlob(ctx, content, config.digest, maxDocumentBytes)
   const bytes = await orNothing(read)

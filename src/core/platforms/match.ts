@@ -33,10 +33,6 @@ export function orderedPlatforms(wanted: readonly Platform[]): PlatformMatcher {
   }
 }
 
-/** What a machine of any of `wanted` runs, the first best. */
-export const anyMachineOf = (wanted: readonly Platform[]): PlatformMatcher =>
-  orderedPlatforms(wanted.flatMap((platform) => runnableOn(normalizePlatform(platform))))
-
 /** What is made for the system of `platform`, whatever the machine: its own best. */
 export function onlySystemOf(platform: Platform): PlatformMatcher {
   const wanted = normalizePlatform(platform)

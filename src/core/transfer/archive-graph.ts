@@ -1,4 +1,5 @@
 import type { Store } from '#core/content/content.ts'
+import { setLabels } from '#core/content/set-labels.ts'
 import type { Context } from '#core/context.ts'
 import { childrenOf } from '#core/images/children.ts'
 import type { Descriptor } from '#core/images/images.ts'
@@ -54,7 +55,7 @@ export async function labelArchive(
     }
     const children = await childrenOf(ctx, content, entry)
     const kept = discardLayers ? children.filter(({ mediaType }) => !isLayer(mediaType)) : children
-    if (kept.length > 0) await label(ctx, content, entry.digest, kept)
+    await setLabels(ctx, content, entry.digest, () => referenceLabels(kept))
     if (isManifest(entry.mediaType)) {
       const whole = selection.wantsLayers(entry)
       if (whole) manifests.push(entry)
@@ -74,17 +75,6 @@ export async function labelArchive(
 
 const hasChildren = ({ mediaType }: Descriptor): boolean =>
   isIndex(mediaType) || isManifest(mediaType)
-
-async function label(
-  ctx: Context,
-  content: Store,
-  digest: string,
-  children: readonly ManifestEntry[],
-): Promise<void> {
-  const labels = referenceLabels(children)
-  const paths = Object.keys(labels).map((key) => `labels.${key}`)
-  await content.update(ctx, { digest, labels }, paths)
-}
 
 /** Layers that may not be passed on may be missing: an archive can be made without them. */
 async function requireAll(

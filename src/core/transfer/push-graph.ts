@@ -1,14 +1,8 @@
 import type { Store } from '#core/content/content.ts'
-import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
+import { childrenOf } from '#core/images/children.ts'
 import type { Descriptor } from '#core/images/images.ts'
-import {
-  isIndex,
-  isManifest,
-  type ManifestEntry,
-  parseIndex,
-  parseManifest,
-} from '#core/images/oci.ts'
+import { isIndex, isManifest, type ManifestEntry } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import { anyPlatform, orderedPlatforms, suitingOf } from '#core/platforms/match.ts'
 import type { Platform } from '#core/platforms/platforms.ts'
@@ -29,9 +23,6 @@ export interface PushGraph {
   /** Those in other ones first. */
   readonly indexes: readonly Outgoing[]
 }
-
-/** More than a registry takes for a manifest or an index, in bytes. */
-const maxDocumentBytes = 16 << 20
 
 /** Hears of each thing, before what it refers to. */
 export type OnFound = (descriptor: Descriptor, parent: Descriptor | undefined) => void
@@ -61,7 +52,7 @@ export async function pushGraph(
     if (seen.has(entry.digest)) return
     seen.add(entry.digest)
     const labels = { ...inherited, ...(await labelsOf(ctx, content, entry.digest)) }
-    const children = suitingOf(await childrenOf(ctx, content, entry), matcher)
+    const children = suitingOf(await partsOf(ctx, content, entry), matcher)
     for (const child of children) await visit(child, entry, labels)
     graph[kindOf(entry)].push({ descriptor: entry, labels })
   }
@@ -88,25 +79,15 @@ async function labelsOf(
   }
 }
 
-async function childrenOf(
+/** @throws `not_found`, of a part for some platform with its name. */
+async function partsOf(
   ctx: Context,
   content: Pick<Store, 'reader'>,
   entry: ManifestEntry,
 ): Promise<readonly ManifestEntry[]> {
-  if (kindOf(entry) === 'blobs') return []
-  const bytes = await readDocument(ctx, content, entry)
-  if (isIndex(entry.mediaType)) return parseIndex(bytes)
-  const { config, layers } = parseManifest(bytes)
-  return [config, ...layers]
-}
-
-async function readDocument(
-  ctx: Context,
-  content: Pick<Store, 'reader'>,
-  { digest, platform }: ManifestEntry,
-): Promise<Uint8Array> {
+  const { digest, platform } = entry
   try {
-    return await readBlob(ctx, content, digest, maxDocumentBytes)
+    return await childrenOf(ctx, content, entry)
   } catch (err) {
     if (!hasCode(err, 'not_found') || platform === undefined) throw err
     const name = [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/')

@@ -1,4 +1,5 @@
 import type { Store } from '#core/content/content.ts'
+import { readPieces } from '#core/content/read-pieces.ts'
 import type { Context } from '#core/context.ts'
 import type { ImageStore } from '#core/images/images.ts'
 import { mountCandidates } from '#core/remotes/distribution-source.ts'
@@ -88,10 +89,5 @@ async function* bytesOf(
 ): AsyncGenerator<Uint8Array, void> {
   await using reader = await content.reader(ctx, digest)
   if (reader.size > largeBlob) weighBuffers()
-  for (let at = offset; at < reader.size; ) {
-    const piece = await reader.read(at, pieceBytes)
-    if (piece.length === 0) return
-    at += piece.length
-    yield piece
-  }
+  yield* readPieces(reader, { offset, pieceBytes })
 }

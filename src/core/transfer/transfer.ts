@@ -14,7 +14,7 @@ import type { Remotes } from '#core/remotes/remotes.ts'
  * The image store is names in `ctx.namespace`, the content they point at, and the snapshots that it was
  * unpacked to. What a transfer makes is held by a lease of its own until a name holds it, unless
  * `ctx.lease` names one. A name changes last: whoever sees it finds everything that belongs to it. After a failure
- * no name has changed, and what has been loaded is there for the next try.
+ * no name has changed; what has been loaded serves the next try if that comes before the collector.
  *
  * Source: upstream `core/transfer/transfer.go`, `core/transfer/local`.
  */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 import { type Context, forCleanup } from '#core/context.ts'
-import { aloneAnnotation } from '#core/diff/diff.ts'
+import { aloneAnnotation, uncompressedLabel } from '#core/diff/diff.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
@@ -112,9 +112,8 @@ export async function commitLayer(
     return
   }
   extracted.keep()
-  const key = 'containerd.io/uncompressed'
-  const update = { digest: blob.digest, labels: { [key]: diffId } }
-  await content.update(ctx, update, [`labels.${key}`])
+  const update = { digest: blob.digest, labels: { [uncompressedLabel]: diffId } }
+  await content.update(ctx, update, [`labels.${uncompressedLabel}`])
 }
 
 /** What snapshotters are told of a layer. Source: upstream `core/unpack/unpacker.go`, `core/snapshots`. */

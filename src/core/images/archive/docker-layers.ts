@@ -2,15 +2,13 @@ import { createGzip } from 'node:zlib'
 
 import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
+import { uncompressedLabel } from '#core/diff/diff.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import { mediaTypes } from '#core/images/oci.ts'
 import { transformBlob } from '#core/images/transform-blob.ts'
+import { compressionBytes, detectCompression } from '#lib/bytes/compression.ts'
 
-import { compressionOf } from './decompress.ts'
 import type { IngestedBlob } from './upload.ts'
-
-/** What a compressed blob is when it is not compressed. */
-const uncompressedLabel = 'containerd.io/uncompressed'
 
 /**
  * What the manifest of a Docker archive says of layers. Where there is a compressed form of one already,
@@ -58,7 +56,8 @@ async function compressedForms(
 
 async function hasCompression(ctx: Context, content: Store, digest: string): Promise<boolean> {
   await using reader = await content.reader(ctx, digest)
-  return compressionOf(await reader.read(0, Math.min(10, reader.size))) !== undefined
+  const start = await reader.read(0, Math.min(compressionBytes, reader.size))
+  return detectCompression(start) !== 'none'
 }
 
 async function compress(ctx: Context, content: Store, digest: string): Promise<Descriptor> {

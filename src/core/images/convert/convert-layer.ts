@@ -4,8 +4,9 @@ import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } fr
 
 import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
-import { compressionOf } from '#core/images/archive/decompress.ts'
+import { uncompressedLabel } from '#core/diff/diff.ts'
 import { transformBlob } from '#core/images/transform-blob.ts'
+import { compressionBytes, detectCompression } from '#lib/bytes/compression.ts'
 
 import { layerTypeFor, type LayerCompression } from './media-types.ts'
 
@@ -15,8 +16,6 @@ interface LayerBlob {
   readonly size: number
 }
 
-/** What a compressed blob is when it is not compressed. */
-const uncompressedLabel = 'containerd.io/uncompressed'
 const chunkSize = 1 << 18
 
 /**
@@ -56,7 +55,9 @@ async function decoders(
   digest: string,
 ): Promise<readonly Transform[]> {
   await using reader = await content.reader(ctx, digest)
-  const compression = compressionOf(await reader.read(0, Math.min(4, reader.size)))
+  const compression = detectCompression(
+    await reader.read(0, Math.min(compressionBytes, reader.size)),
+  )
   if (compression === 'gzip') return [createGunzip({ chunkSize })]
   return compression === 'zstd' ? [createZstdDecompress({ chunkSize })] : []
 }

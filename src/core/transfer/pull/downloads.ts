@@ -1,4 +1,5 @@
 import type { Store, Writer } from '#core/content/content.ts'
+import { setLabels } from '#core/content/set-labels.ts'
 import { openWriter } from '#core/content/write-blob.ts'
 import { type Context, forCleanup } from '#core/context.ts'
 import type { Descriptor } from '#core/images/images.ts'
@@ -127,19 +128,4 @@ export class Downloads {
     using _turn = await this.#turns.acquire(ctx)
     return await receive(ctx, writer, download, this.#splitting)
   }
-}
-
-/** Sets the labels of a blob that are not as they should be. */
-export async function setLabels(
-  ctx: Context,
-  content: Pick<Store, 'info' | 'update'>,
-  digest: string,
-  wanted: Download['labels'],
-): Promise<void> {
-  const { labels: known } = await content.info(ctx, digest)
-  const labels = Object.fromEntries(
-    Object.entries(wanted(known)).filter(([key, value]) => known[key] !== value),
-  )
-  const paths = Object.keys(labels).map((key) => `labels.${key}`)
-  if (paths.length > 0) await content.update(ctx, { digest, labels }, paths)
 }

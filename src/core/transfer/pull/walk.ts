@@ -1,3 +1,4 @@
+import { setLabels } from '#core/content/set-labels.ts'
 import type { Context } from '#core/context.ts'
 import { isConfig, isIndex, isLayer, isManifest, parseConfig } from '#core/images/oci.ts'
 import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
@@ -14,7 +15,7 @@ import { group } from '#lib/async/group.ts'
 import { invalidArgument, notFound } from '#lib/errors/errors.ts'
 
 import { checkSizes, readConfig, readDocument } from './documents.ts'
-import { type Downloads, setLabels } from './downloads.ts'
+import type { Downloads } from './downloads.ts'
 import type { ProgressTracker } from './progress.ts'
 import type { Selection } from './selection.ts'
 import { withSources } from './source-annotations.ts'

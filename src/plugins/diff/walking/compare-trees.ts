@@ -10,7 +10,7 @@ import { openRoot } from '#sys/resolve.ts'
 import type { LayerResult } from './apply-layer.ts'
 import { ChangeWriter } from './change-writer.ts'
 import { changes } from './changes.ts'
-import type { Compression } from './media-type.ts'
+import type { Compression } from '#lib/bytes/compression.ts'
 
 export interface CompareTreesOptions {
   readonly compression: Compression

@@ -4,7 +4,9 @@ import { test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 
 import { decompress } from './decompress.ts'
-import { detectCompression, mayBeCompressed } from './media-type.ts'
+import { detectCompression } from '#lib/bytes/compression.ts'
+
+import { mayBeCompressed } from './media-type.ts'
 
 const bytes = Buffer.concat([randomBytes(1_000_000), Buffer.alloc(5_000_000, 'text ')])
 const skippable = Buffer.from('502a4d1804000000', 'hex')

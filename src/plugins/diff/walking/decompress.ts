@@ -1,14 +1,12 @@
 import type { Transform } from 'node:stream'
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
 
-import { type Compression, detectCompression } from './media-type.ts'
+import { type Compression, compressionBytes, detectCompression } from '#lib/bytes/compression.ts'
 
 /** Bytes of each piece a decompressor gives. */
 const pieceSize = 256 * 1024
 /** How many pieces it may be ahead. */
 const maxAhead = 8
-/** How many bytes say how a stream is compressed. */
-const magicSize = 8
 /** How far back zstd may refer, as a power of two: 64 MiB of memory, as much as Go's decoder permits. */
 const maxZstdWindow = 26
 
@@ -36,7 +34,7 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
   let consumer: Consumer | undefined
   let compression: Compression | undefined
   let given = 0
-  for await (const piece of withFirst(source, magicSize, options)) {
+  for await (const piece of withFirst(source, compressionBytes, options)) {
     given += piece.length
     if (compression === undefined) {
       compression = options.detect ? detectCompression(piece) : 'none'

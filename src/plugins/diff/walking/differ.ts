@@ -8,6 +8,7 @@ import {
   type ApplyOptions,
   type CompareOptions,
   type Differ,
+  uncompressedLabel,
 } from '#core/diff/diff.ts'
 import type { StreamProcessor } from '#core/diff/processors.ts'
 import type { Descriptor } from '#core/images/images.ts'
@@ -15,23 +16,15 @@ import type { Labels } from '#core/labels/labels.ts'
 import type { LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { span } from '#core/trace.ts'
+import type { Compression } from '#lib/bytes/compression.ts'
 import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
 
 import type { ApplyJob, JobResult } from './jobs.ts'
 import { type LayerLimits, noLimits } from './limits.ts'
-import {
-  type Compression,
-  mayBeCompressed,
-  ociLayer,
-  ociLayerGzip,
-  ociLayerZstd,
-} from './media-type.ts'
+import { mayBeCompressed, ociLayer, ociLayerGzip, ociLayerZstd } from './media-type.ts'
 import { servePieces, takePieces } from './piece-port.ts'
 import { WorkerPool } from './pool.ts'
 import { chainOf } from './processor-chain.ts'
-
-/** What a compressed blob is when it is not compressed: the digest that names it in an image. */
-export const uncompressedLabel = 'containerd.io/uncompressed'
 
 const compressions: Readonly<Record<string, Compression>> = {
   [ociLayer]: 'none',

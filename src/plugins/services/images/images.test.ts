@@ -116,15 +116,17 @@ test('verifiers are asked before a name is given to other content', async (t) =>
       'strict',
       {
         verify: async () => await Promise.reject(new Error('nothing is pulled')),
-        async admit(_ctx, name, { digest }) {
+        async admit(_ctx, name, { digest, mediaType }) {
           asked.push(name)
           if (name === 'broken') throw new Error('the verifier is broken')
-          return await Promise.resolve({ ok: digest === target.digest, reason: 'not verified' })
+          const ok = digest === target.digest && mediaType === target.mediaType
+          return await Promise.resolve({ ok, reason: 'not verified' })
         },
       },
     ],
   ])
   const other = { ...target, digest: digestOf('other') }
+  const disguised = { ...target, mediaType: 'application/json' }
   const body = async ({ ctx, remote, happened }: Given): Promise<void> => {
     const blocked = 'image verifier strict blocked "img": not verified'
     const create = async (name: string, to: Descriptor) =>
@@ -134,8 +136,10 @@ test('verifiers are asked before a name is given to other content', async (t) =>
     await rejectsWith('not_found', remote.get(ctx, 'img'))
     const image = await create('img', target)
     for (const paths of [['target'], ['target.digest'], []]) {
-      const update = remote.update(ctx, { ...image, target: other }, paths)
-      await rejectsWith('permission_denied', update, new RegExp(blocked))
+      for (const to of [other, disguised]) {
+        const update = remote.update(ctx, { ...image, target: to }, paths)
+        await rejectsWith('permission_denied', update, new RegExp(blocked))
+      }
     }
     assert.equal((await remote.get(ctx, 'img')).target.digest, target.digest)
     const before = asked.length

@@ -51,7 +51,11 @@ export class PublishingImageStore implements ImageStore {
   async update(ctx: Context, image: NewImage, paths: readonly string[]): Promise<Image> {
     if (paths.length === 0 || paths.some((path) => path.startsWith('target'))) {
       const before = await this.#parts.images.get(ctx, image.name)
-      if (before.target.digest !== image.target.digest) await this.#admit(ctx, image)
+      // The same bytes need not be as good when they are read as something else.
+      const isSame =
+        before.target.digest === image.target.digest &&
+        before.target.mediaType === image.target.mediaType
+      if (!isSame) await this.#admit(ctx, image)
     }
     const updated = await this.#parts.images.update(ctx, image, paths)
     const { name, labels } = updated

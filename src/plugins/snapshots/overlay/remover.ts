@@ -86,7 +86,9 @@ export class WorkerRemover implements TreeRemover, AsyncDisposable {
       else outcome?.reject(new Error(error))
     })
     const onEnd = (cause?: unknown): void => {
-      if (this.#worker === worker) this.#worker = undefined
+      // One that was sent away had nothing to do; who waits, waits for another.
+      if (this.#worker !== worker) return
+      this.#worker = undefined
       const err = internal('the thread that removes trees has ended', { cause })
       for (const { reject } of this.#waiting.values()) reject(err)
     }
@@ -99,6 +101,9 @@ export class WorkerRemover implements TreeRemover, AsyncDisposable {
   #rest(worker: Worker): void {
     worker.unref()
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void worker.terminate(), idleMs).unref()
+    this.#timer = setTimeout(() => {
+      if (this.#worker === worker) this.#worker = undefined
+      void worker.terminate()
+    }, idleMs).unref()
   }
 }
