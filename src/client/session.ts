@@ -1,4 +1,4 @@
-import type { Context, Logger } from '#core/context.ts'
+import { type Context, silent } from '#core/context.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { RemoteContainerStore } from '#proxy/containers.ts'
@@ -64,12 +64,10 @@ export class Session {
     const { namespace, lease } = this.settings
     return {
       signal: signal ? AbortSignal.any([signal, closed]) : closed,
+      // A library says what it has to say by what it returns and throws.
       log: silent,
       namespace,
       ...(lease && { lease }),
     }
   }
 }
-
-/** A library says what it has to say by what it returns and throws. */
-const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, with: () => silent }

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
+import { silent } from '#core/context.ts'
 import { connect } from '#client/connect.ts'
 import { Introspection } from '#gen/services/introspection_pb.ts'
 import { codeOf } from '#lib/errors/errors.ts'
 import { connectGrpc } from '#lib/grpc/client.ts'
 import { definePlugin, pluginType } from '#plugin/plugin.ts'
-import { silent } from '#testing/context.ts'
 
 import { builtins } from './builtins.ts'
 import { configure } from './config/load.ts'

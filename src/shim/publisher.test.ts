@@ -7,12 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { fromBinary } from '@bufbuild/protobuf'
 
+import { silent } from '#core/context.ts'
 import { TaskStartSchema } from '#gen/events/task_pb.ts'
 import { Events } from '#gen/services/events-ttrpc_pb.ts'
 import { unavailable } from '#lib/errors/errors.ts'
 import { type Call, implement } from '#lib/rpc/rpc.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
-import { recordingLogger, silent } from '#testing/context.ts'
+import { recordingLogger } from '#testing/context.ts'
 
 import { EventPublisher } from './publisher.ts'
 

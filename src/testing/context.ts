@@ -1,7 +1,4 @@
-import type { Context, Fields, Logger } from '#core/context.ts'
-
-/** A logger that drops everything. */
-export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, with: () => silent }
+import { type Context, type Fields, type Logger, silent } from '#core/context.ts'
 
 /** A logger that keeps what is said, as `level message {fields}`. */
 export function recordingLogger(lines: string[]): Logger {

@@ -10,7 +10,7 @@ import { ErofsHandler } from '#plugins/mounts/erofs/handler.ts'
 import { LoopHandler } from '#plugins/mounts/loop.ts'
 import { BoltMountManager } from '#plugins/mounts/manager.ts'
 
-import { silent } from './context.ts'
+import { silent } from '#core/context.ts'
 
 /** What the mount manager of every daemon can do. */
 export const mountHandlers = new Map<string, MountHandler>([

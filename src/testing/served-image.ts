@@ -6,7 +6,7 @@ import { RegistryClient } from '#core/remotes/client.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { encodeHeader, endOfArchive, paddingOf } from '#lib/tar/writer.ts'
 
-import { silent } from './context.ts'
+import { silent } from '#core/context.ts'
 import { type Handler, offsetOf } from './hostile-registry.ts'
 
 /** A layer before it is in an image: what is sent, and the digest of what that unpacks to. */

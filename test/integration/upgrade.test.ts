@@ -112,7 +112,6 @@ async function startAll(client: Client, { dir }: TestDaemon): Promise<Estate> {
   assert.ok(first)
   const exec = await first.startExec({ args: talk(21) })
   for (const say of said.values()) await eventually(async () => Promise.resolve(say() || undefined))
-  void exec
   const owned = scope.move()
   return {
     tasks,

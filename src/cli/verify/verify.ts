@@ -7,8 +7,7 @@ import {
   registryOptions,
   withRegistryFlags,
 } from '#cli/image/registry-options.ts'
-import type { Context, Logger } from '#core/context.ts'
-import { withTimeout } from '#core/context.ts'
+import { type Context, silent, withTimeout } from '#core/context.ts'
 import { canceled } from '#lib/errors/errors.ts'
 
 import { policySource, type TrustFlags } from './policy-source.ts'
@@ -53,7 +52,6 @@ const list = (value: string, before: readonly string[] = []): readonly string[] 
   value,
 ]
 
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, with: () => quiet }
 /** As the policy of a daemon has it unless it says otherwise. */
 const timeoutMs = 60_000
 
@@ -71,7 +69,7 @@ async function verify(image: string, flags: VerifyFlags): Promise<boolean> {
   })
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(canceled('interrupted')))
-  const ctx: Context = withTimeout({ signal: stop.signal, log: quiet }, timeoutMs)
+  const ctx: Context = withTimeout({ signal: stop.signal, log: silent }, timeoutMs)
   const reference = completeReference(image)
   const { name, target } = await remotes.resolve(ctx, reference)
   const { ok, reason } = await judge(ctx, policy, { name, names: [name], target, remotes })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { silent } from '#core/context.ts'
 import { Content } from '#gen/services/content_pb.ts'
 import { Images } from '#gen/services/images_pb.ts'
 import { notFound } from '#lib/errors/errors.ts'
@@ -14,7 +15,6 @@ import { MetricSet } from '#lib/metrics/metrics.ts'
 import { implement } from '#lib/rpc/rpc.ts'
 import type { RpcContext } from '#plugins/types.ts'
 import { contextOf } from '#proxy/headers.ts'
-import { silent } from '#testing/context.ts'
 
 import { GrpcMetrics } from './grpc-prometheus.ts'
 

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 
-import { recordingLogger, silent } from '#testing/context.ts'
+import { silent } from '#core/context.ts'
+import { recordingLogger } from '#testing/context.ts'
 
 import { dump, dumpFile } from './dump.ts'
 import { serviceManager } from './notify.ts'

@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto'
 
 import { writeBlob } from '#core/content/write-blob.ts'
-import type { Logger } from '#core/context.ts'
+import { silent as log } from '#core/context.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 
 import { LocalStore } from './local-store.ts'
 
 /* The program that a test kills: it commits blobs in a store until then, and says which. */
 
-const log: Logger = { debug() {}, info() {}, warn() {}, error() {}, with: () => log }
 const ctx = { signal: new AbortController().signal, log }
 const store = LocalStore.open(ctx, process.argv[2] ?? '')
 

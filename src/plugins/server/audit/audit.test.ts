@@ -6,6 +6,7 @@ import { test } from 'node:test'
 
 import { create } from '@bufbuild/protobuf'
 
+import { silent } from '#core/context.ts'
 import type { Any } from '#core/any/any.ts'
 import { Content } from '#gen/services/content_pb.ts'
 import { Images } from '#gen/services/images_pb.ts'
@@ -19,7 +20,6 @@ import { type RegisteredService, implement } from '#lib/rpc/rpc.ts'
 import type { RpcContext } from '#plugins/types.ts'
 import { pack } from '#proxy/convert/pack.ts'
 import { contextOf } from '#proxy/headers.ts'
-import { silent } from '#testing/context.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
 import { auditor } from './observe.ts'

@@ -1,4 +1,4 @@
-import type { Logger } from '#core/context.ts'
+import { silent as log } from '#core/context.ts'
 
 import { OverlaySnapshotter } from './overlay.ts'
 
@@ -8,7 +8,6 @@ import { OverlaySnapshotter } from './overlay.ts'
  */
 
 const [, , root = '', prefix = ''] = process.argv
-const log: Logger = { debug() {}, info() {}, warn() {}, error() {}, with: () => log }
 const ctx = { signal: new AbortController().signal, log }
 const options = { asyncRemove: false, upperdirLabel: false, mountOptions: [] }
 const snapshotter = await OverlaySnapshotter.open(ctx, root, options)
