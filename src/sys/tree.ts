@@ -28,32 +28,49 @@ export function namesIn(dir: number): readonly string[] {
   return readdirSync(`/proc/self/fd/${dir}`, { encoding: 'buffer' }).map(fromBytes)
 }
 
+/** How a tree is removed. */
+export interface TreeRemoval {
+  /** Called for each name; throws to stop. */
+  readonly check?: () => void
+  /**
+   * Where to begin when another thread removes the same tree at the same time and begins at the other
+   * end: they meet somewhere, and what one of them still has open the other leaves to it.
+   */
+  readonly meeting?: 'first' | 'last'
+}
+
 /**
- * Removes `name` and all below it, following no link. `check` is called for each, and throws to stop.
+ * Removes `name` and all below it, following no link.
  *
+ * @returns whether it is gone; without `meeting` it always is.
  * @throws {SystemError}
  */
-export function removeTree(dir: number, name: string, check?: () => void): void {
-  check?.()
+export function removeTree(dir: number, name: string, removal: TreeRemoval = {}): boolean {
+  removal.check?.()
   try {
     unlinkat(dir, name)
-    return
+    return true
   } catch (err) {
-    if (isErrno(err, 'ENOENT')) return
+    if (isErrno(err, 'ENOENT')) return true
     if (!isErrno(err, 'EISDIR')) throw err
   }
   try {
-    removeInside(openChild(dir, name), check)
+    removeInside(openChild(dir, name), removal)
     unlinkat(dir, name, AT_REMOVEDIR)
   } catch (err) {
+    if (removal.meeting && isErrno(err, 'ENOTEMPTY')) return false
     if (!isErrno(err, 'ENOENT')) throw err
   }
+  return true
 }
 
 /** Removes all that is in a directory, and closes it. */
-function removeInside(dir: number, check: (() => void) | undefined): void {
+function removeInside(dir: number, removal: TreeRemoval): void {
   try {
-    for (const name of namesIn(dir)) removeTree(dir, name, check)
+    const names = namesIn(dir)
+    for (const name of removal.meeting === 'last' ? names.toReversed() : names) {
+      removeTree(dir, name, removal)
+    }
   } finally {
     closeSync(dir)
   }

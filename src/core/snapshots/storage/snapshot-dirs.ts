@@ -18,8 +18,8 @@ export interface NewDir extends AsyncDisposable {
 
 /** Directories removed at once. */
 const width = 4
-/** So many names are removed at once; where there are more of them, a thread is worth its start. */
-const fewNames = 200
+/** So many names are removed at once, as a container's own; where there are more of them, a thread is worth its start. */
+const fewNames = 16
 
 /** Removes whole trees on a thread of its own. */
 export interface TreeRemover {

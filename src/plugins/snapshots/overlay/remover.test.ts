@@ -28,7 +28,7 @@ async function scratch() {
   return { path: dir.path, kept, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() }
 }
 
-suite('the thread that removes trees', () => {
+suite('the threads that remove trees', () => {
   test('removes several, and nothing that their links lead to', async () => {
     await using dir = await scratch()
     await using remover = new WorkerRemover()
@@ -37,6 +37,19 @@ suite('the thread that removes trees', () => {
     await Promise.all(trees.map(async (tree) => await remover.remove(tree, none)))
     await remover.remove(join(dir.path, 'none'), none)
     assert.deepEqual(fs.readdirSync(dir.path), ['kept'])
+    assert.deepEqual(fs.readdirSync(dir.kept), ['file'])
+  })
+
+  test('meet somewhere in a deep tree, and leave nothing of it', async () => {
+    await using dir = await scratch()
+    await using remover = new WorkerRemover()
+    for (let round = 0; round < 5; round++) {
+      const tree = join(dir.path, 'deep')
+      for (let n = 0; n < 300; n++)
+        plant(join(tree, String(n % 7), String(n % 13), String(n)), 3, dir.kept)
+      await remover.remove(tree, none)
+      assert.deepEqual(fs.readdirSync(dir.path), ['kept'])
+    }
     assert.deepEqual(fs.readdirSync(dir.kept), ['file'])
   })
 
@@ -79,7 +92,7 @@ suite('the thread that removes trees', () => {
     const dirs = new SnapshotDirs(root, {
       remove: async (path) => void asked.push(await Promise.resolve(path)),
     })
-    plant(dirs.of('small'), 20, dir.kept)
+    plant(dirs.of('small'), 5, dir.kept)
     plant(dirs.of('large'), 2000, dir.kept)
     await dirs.remove(newContext(t), [dirs.of('small'), dirs.of('large')])
     assert.deepEqual(asked, [dirs.of('large')])

@@ -1,41 +1,13 @@
-import { Worker } from 'node:worker_threads'
+import { availableParallelism } from 'node:os'
 
 import type { TreeRemover } from '#core/snapshots/storage/snapshot-dirs.ts'
-import { internal } from '#lib/errors/errors.ts'
-import { entryUrl } from '#lib/release/release.ts'
 
-/*
- *     main ── RemoveJob ──► worker
- *     main ◄── Removed ──── worker     in the same order
- */
+import { RemoveThread, type RemoveJob } from './remove-thread.ts'
 
-/** A tree to remove. */
-export interface RemoveJob {
-  readonly id: number
-  readonly path: string
-  /** One number in shared memory; 1 asks the worker to stop. */
-  readonly cancelled: Int32Array
-}
-
-/** It is gone, or why it is not. */
-export interface Removed {
-  readonly id: number
-  readonly error?: string
-}
-
-/** How long the thread is kept when there is nothing to remove, in ms. */
-const idleMs = 10_000
-/** Names of a directory that are held at once take most of it. In MB. */
-const heapMb = 256
-
-type Outcome = PromiseWithResolvers<void>
-
-/** Removes trees on a thread that is started when there is one, and ends some time after the last. */
+/** Removes trees on threads: each tree by two of them, one from either end, where there is room for two. */
 export class WorkerRemover implements TreeRemover, AsyncDisposable {
-  readonly #waiting = new Map<number, Outcome>()
-  #worker: Worker | undefined
-  #timer: NodeJS.Timeout | undefined
-  #next = 0
+  readonly #first = new RemoveThread()
+  readonly #last = availableParallelism() > 1 ? new RemoveThread() : undefined
 
   async remove(path: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
@@ -43,7 +15,7 @@ export class WorkerRemover implements TreeRemover, AsyncDisposable {
     const cancel = (): void => void Atomics.store(cancelled, 0, 1)
     signal.addEventListener('abort', cancel, { once: true })
     try {
-      await this.#run({ id: this.#next++, path, cancelled })
+      await this.#remove({ path, cancelled })
     } catch (err) {
       signal.throwIfAborted()
       throw err
@@ -52,58 +24,21 @@ export class WorkerRemover implements TreeRemover, AsyncDisposable {
     }
   }
 
-  /** Ends the thread; whatever it has not removed is left. */
+  /** Ends the threads; whatever they have not removed is left. */
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#timer)
-    await this.#worker?.terminate()
+    await Promise.all(
+      [this.#first, this.#last].map(async (thread) => await thread?.[Symbol.asyncDispose]()),
+    )
   }
 
-  async #run(job: RemoveJob): Promise<void> {
-    clearTimeout(this.#timer)
-    const worker = (this.#worker ??= this.#start())
-    const outcome = Promise.withResolvers<void>()
-    this.#waiting.set(job.id, outcome)
-    worker.ref()
-    worker.postMessage(job, [])
-    try {
-      await outcome.promise
-    } finally {
-      this.#waiting.delete(job.id)
-      if (this.#waiting.size === 0) this.#rest(worker)
-    }
-  }
-
-  #start(): Worker {
-    const worker = new Worker(entryUrl('plugins/snapshots/overlay/remove-worker'), {
-      name: 'wharf-remove',
-      // Native calls open files too, which Node would take for someone else's.
-      trackUnmanagedFds: false,
-      resourceLimits: { maxOldGenerationSizeMb: heapMb },
-    })
-    worker.on('message', ({ id, error }: Removed) => {
-      const outcome = this.#waiting.get(id)
-      if (error === undefined) outcome?.resolve()
-      else outcome?.reject(new Error(error))
-    })
-    const onEnd = (cause?: unknown): void => {
-      // One that was sent away had nothing to do; who waits, waits for another.
-      if (this.#worker !== worker) return
-      this.#worker = undefined
-      const err = internal('the thread that removes trees has ended', { cause })
-      for (const { reject } of this.#waiting.values()) reject(err)
-    }
-    worker.on('error', onEnd)
-    worker.on('exit', () => onEnd())
-    return worker
-  }
-
-  /** Nothing is left to remove for now. */
-  #rest(worker: Worker): void {
-    worker.unref()
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => {
-      if (this.#worker === worker) this.#worker = undefined
-      void worker.terminate()
-    }, idleMs).unref()
+  async #remove(job: Pick<RemoveJob, 'path' | 'cancelled'>): Promise<void> {
+    const runs = [this.#first.run({ ...job, meeting: 'first' })]
+    if (this.#last) runs.push(this.#last.run({ ...job, meeting: 'last' }))
+    const outcomes = await Promise.allSettled(runs)
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (failure) throw failure.reason
+    const isGone = outcomes.some((outcome) => outcome.status === 'fulfilled' && outcome.value)
+    // Where they met, one may have found a directory that the other was about to remove.
+    if (!isGone) await this.#first.run(job)
   }
 }
