@@ -26,12 +26,17 @@ interface Read extends Entry {
   readonly content: Buffer
 }
 
-/** Parses `archive` in chunks of `chunkSize`, content put together with its holes as zeros. */
+/**
+ * Parses `archive` in chunks of `chunkSize`, content put together with its holes as zeros. A chunk is
+ * something else once it is used.
+ */
 function read(archive: Uint8Array, chunkSize = 65_536): readonly Read[] {
   const entries: Read[] = []
   function* chunks(): Generator<Uint8Array> {
     for (let at = 0; at < archive.length; at += chunkSize) {
-      yield archive.subarray(at, at + chunkSize)
+      const chunk = Buffer.from(archive.subarray(at, at + chunkSize))
+      yield chunk
+      chunk.fill(0xee)
     }
   }
   let open: Read | undefined

@@ -88,7 +88,7 @@ function* readHeaders(input: Input): Step<Headers | undefined> {
     }
     const header = parseHeader(view)
     // A copy: reading on may give the chunk back.
-    const block = view.slice()
+    const block = new Uint8Array(view)
     if (header.flag === 'x') pax = parsePax(yield* readMeta(input, header))
     else if (header.flag === 'g') yield* readMeta(input, header)
     else if (header.flag === 'L') longName = nameIn(yield* readMeta(input, header))
@@ -106,7 +106,7 @@ function* readEnd(input: Input): Step<void> {
 /** The content of a header that is about another. It is kept, so it is copied. */
 function* readMeta(input: Input, header: RawHeader): Step<Uint8Array> {
   if (header.size > maxMeta) throw new TarError('archive/tar: header field too long')
-  const content = (yield* input.all(header.size)).slice()
+  const content = new Uint8Array(yield* input.all(header.size))
   yield* input.skip(padding(header.size))
   return content
 }

@@ -92,7 +92,7 @@ class Collector implements AsyncDisposable {
   }
 
   async take(bytes: Uint8Array): Promise<void> {
-    this.#document?.push(bytes.slice())
+    this.#document?.push(new Uint8Array(bytes))
     await this.#upload?.write(bytes)
   }
 

@@ -33,7 +33,7 @@ async function result(whole: Uint8Array, detect = true): Promise<Buffer> {
   await decompress(inPieces(whole).pieces(), {
     detect,
     onData(piece) {
-      pieces.push(piece)
+      pieces.push(new Uint8Array(piece))
     },
   })
   return Buffer.concat(pieces)
@@ -62,6 +62,15 @@ for (const [name, whole] of forms) {
 test('without detection bytes are passed on as they are', async () => {
   const zip = gzipSync(bytes)
   assert.ok((await result(zip, false)).equals(zip))
+})
+
+test('the memory of what was used is freed at once, and that of the source is not', async () => {
+  const source = gzipSync(bytes)
+  const used: Uint8Array[] = []
+  await decompress([source], { detect: true, onData: (piece) => void used.push(piece) })
+  const kept = used.filter(({ length }) => length > 0)
+  assert.ok(used.length > 10 && kept.length <= 2, `${kept.length} of ${used.length} kept`)
+  assert.ok(source.equals(gzipSync(bytes)))
 })
 
 test('a stream that is cut short is an error', async () => {

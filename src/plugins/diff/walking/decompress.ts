@@ -18,7 +18,7 @@ export interface DecompressOptions {
   readonly detect: boolean
   /** Gets every piece of the source before it is used. It may throw. */
   readonly onSource?: (piece: Uint8Array) => void
-  /** Gets every piece of the result, in order. It may take its time, and it may throw. */
+  /** Gets every piece of the result, in order, to be used before it returns. It may take its time, and it may throw. */
   readonly onData: (piece: Uint8Array) => void
 }
 
@@ -136,7 +136,10 @@ class Consumer {
     this.#scheduled = false
     const piece = this.#queue.shift()
     try {
-      if (piece) this.#onData(piece)
+      if (piece) {
+        this.#onData(piece)
+        giveBack(piece)
+      }
     } catch (err) {
       this.#stream.destroy()
       this.#outcome.reject(err)
@@ -146,4 +149,13 @@ class Consumer {
     else if (this.ended) this.#outcome.resolve()
     if (this.#stream.isPaused() && this.#queue.length < maxAhead / 2) this.#stream.resume()
   }
+}
+
+/**
+ * Frees the memory of a piece that a decompressor has given, unless it goes on writing behind it. Left
+ * to the collector, it would come to 64 MB before that looks.
+ */
+function giveBack({ buffer, byteOffset, byteLength }: Uint8Array): void {
+  const isLast = byteOffset + byteLength === buffer.byteLength
+  if (isLast && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
