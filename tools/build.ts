@@ -8,6 +8,7 @@ import { entryName, packageRoot } from '#lib/release/release.ts'
 
 import { builtins } from './builtins.ts'
 import { lateDescriptors } from './late-descriptors.ts'
+import { mergeChunks } from './merge-chunks.ts'
 import { warm } from './warm.ts'
 
 /*
@@ -21,12 +22,10 @@ const mains = ['cli/main', 'daemon/main', 'shim/main']
 /** What other programs import; `wharfd/plugin` is given to plugins by the daemon that loads them. */
 const libraries = { './client': 'client/api', './daemon': 'daemon/embed' } as const
 const programs = ['wharf.mjs', 'wharfd.mjs', 'containerd-shim-wharf-v1.mjs']
-const options = {
+/** What all of a release looks like. */
+const form = {
   absWorkingDir: packageRoot,
-  outExtension: { '.js': '.mjs' },
-  chunkNames: 'chunk-[hash]',
   bundle: true,
-  splitting: true,
   // Names stay, for those who read stacks and profiles. What is shorter is loaded sooner.
   minifyWhitespace: true,
   minifySyntax: true,
@@ -36,10 +35,15 @@ const options = {
   sourcemap: true,
   sourcesContent: false,
   legalComments: 'none',
+  logLevel: 'warning',
+} as const satisfies BuildOptions
+const options = {
+  ...form,
+  outExtension: { '.js': '.mjs' },
+  splitting: true,
   metafile: true,
   inject: [at('tools/older-node.ts')],
   plugins: [builtins, lateDescriptors],
-  logLevel: 'warning',
 } as const satisfies BuildOptions
 const usage = `npm run build -- [options]: a release in dist/
 
@@ -65,7 +69,8 @@ async function main(args: readonly string[]): Promise<void> {
   const dist = resolve(values.out)
   rmSync(dist, { recursive: true, force: true })
   const bundled = await bundle(join(dist, 'lib'))
-  for (const name of programs) cpSync(at(`bin/${name}`), join(dist, 'bin', name))
+  mkdirSync(join(dist, 'bin'))
+  for (const name of programs) copyProgram(name, dist)
   for (const name of ['LICENSE', 'README.md']) cpSync(at(name), join(dist, name))
   const native = copyNative(dist)
   writeFileSync(join(dist, 'package.json'), `${JSON.stringify(manifest(), null, 2)}\n`)
@@ -75,19 +80,33 @@ async function main(args: readonly string[]): Promise<void> {
   process.stdout.write(`built ${dist}${warmed === undefined ? '' : `; cold: ${warmed}`}\n`)
 }
 
-/** Bundles each entry by itself, so that it loads few files. Gives the packages that went in. */
+/** Bundles each entry by itself, so that it loads one file. Gives the packages that went in. */
 async function bundle(outdir: string): Promise<readonly string[]> {
   const inputs = new Set<string>()
   for (const module of [...mains, ...Object.values(libraries), ...workers()]) {
+    const name = entryName(module)
     const { metafile } = await build({
       ...options,
       outdir,
-      entryPoints: [{ in: `src/${module}.ts`, out: entryName(module) }],
+      entryPoints: [{ in: `src/${module}.ts`, out: name }],
+      chunkNames: `${name}-[hash]`,
     })
     checkPlaces(metafile)
+    const entry = Object.keys(metafile.outputs).find((path) => path.endsWith(`/${name}.mjs`))
+    if (entry !== undefined) await mergeChunks(entry, metafile.outputs, form)
     for (const file of Object.keys(metafile.inputs)) inputs.add(file)
   }
   return packagesOf([...inputs])
+}
+
+/** Programs name what they import as package.json does, which Node reads for that. */
+function copyProgram(name: string, dist: string): void {
+  const file = join(dist, 'bin', name)
+  cpSync(at(`bin/${name}`), file)
+  const text = readFileSync(file, 'utf8').replace(/'#(.*)\.ts'/, (_, module: string) => {
+    return `'../lib/${entryName(module)}.mjs'`
+  })
+  writeFileSync(file, text)
 }
 
 /** Modules that threads begin with: what `entryUrl` is called with. */
