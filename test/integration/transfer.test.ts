@@ -6,8 +6,10 @@ import { after, before, suite, test } from 'node:test'
 import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
 import type { TransferProgress } from '#client/transfer/progress.ts'
+import { readBlob } from '#core/content/read-blob.ts'
+import { parseIndex, parseManifest } from '#core/images/oci.ts'
 import { RegistryClient } from '#core/remotes/client.ts'
-import { parsePlatform } from '#core/platforms/platforms.ts'
+import { hostPlatformName, parsePlatform } from '#core/platforms/platforms.ts'
 import { packageRoot } from '#lib/release/release.ts'
 import { newContext } from '#testing/context.ts'
 import { type Ran, type TestDaemon, run, startDaemon } from '#testing/daemon.ts'
@@ -174,6 +176,58 @@ suite('images are moved by the daemon', { skip: skip ?? false }, () => {
     const { usage } = parsed((await wharf(['image', 'usage', '--json', many])).stdout)
     assert.equal(usage.snapshots, 2)
     assert.ok(usage.missing > 0, 'the layers of another platform are here')
+  })
+
+  check('wharf converts what it has, and says what it lacks', async () => {
+    const here = hostPlatformName
+    assert.equal((await wharf(['pull', '--plain-http', '--platform', here, many], true)).code, 0)
+    const layersOf = async (as: string): Promise<readonly string[]> => {
+      const ctx = client.context()
+      const { target } = await client.images.get(as)
+      const [entry] = parseIndex(await readBlob(ctx, client.content, target.digest, 1 << 20))
+      assert.ok(entry)
+      const bytes = await readBlob(ctx, client.content, entry.digest, 1 << 20)
+      return parseManifest(bytes).layers.map(({ mediaType }) => mediaType.split('.').at(-1) ?? '')
+    }
+    for (const [flag, type] of [
+      ['--zstd', 'tar+zstd'],
+      ['--uncompressed', 'tar'],
+    ] as const) {
+      const as = `r.test/converted/many:${type.replace('+', '-')}`
+      const { code, stdout, stderr } = await wharf(['image', 'convert', flag, many, as])
+      assert.deepEqual([code, stderr], [0, ''])
+      assert.match(stdout, new RegExp(`^${RegExp.escape(as)} sha256:[0-9a-f]{64}\n$`))
+      assert.deepEqual(await layersOf(as), [type, type])
+      const [first, second] = [await client.images.get(as), await client.images.get(many)]
+      assert.equal(await first.chainId(), await second.chainId())
+    }
+
+    const [all, none] = [['--all-platforms'], ['--platform', 'linux/s390x']]
+    for (const [flags, why] of [
+      [all, /^wharf: convert image .*sha256:[0-9a-f]{64}: not found; .*pull the others first\n$/],
+      [none, /has no image for the platforms that are wanted, only for linux\/a/],
+    ] as const) {
+      const { code, stdout, stderr } = await wharf([
+        'image',
+        'convert',
+        ...flags,
+        '--zstd',
+        many,
+        'x',
+      ])
+      assert.deepEqual([code, stdout], [1, ''])
+      assert.match(stderr, why)
+    }
+    const both = await wharf(['image', 'convert', '--zstd', '--gzip', many, 'x'])
+    assert.equal(both.code, 2)
+
+    const told = await wharf(['image', 'convert', '--json', '--uncompressed', many, many])
+    const lines = told.stdout.trimEnd().split('\n')
+    assert.equal(parsed(lines.at(-1)).image.name, many)
+    const { moved, total, parts } = parsed(lines.at(-2)).progress
+    assert.ok(total > 0 && moved === total, `${moved} of ${total}`)
+    assert.deepEqual([parts.length, parts[0].event], [2, 'complete'])
+    await client.images.delete(many, { synchronous: true })
   })
 
   check('an archive becomes images from the command line', async () => {

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 
 import { verifyCommand } from '#cli/verify/verify.ts'
 
+import { convertCommand } from './convert.ts'
 import { exportCommand } from './export.ts'
 import { importCommand } from './import.ts'
 import { listCommand } from './list.ts'
@@ -24,6 +25,7 @@ export function imageCommand(): Command {
     .addCommand(removeCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())
+    .addCommand(convertCommand())
     .addCommand(usageCommand())
     .addCommand(verifyCommand())
 }

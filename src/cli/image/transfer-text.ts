@@ -36,7 +36,7 @@ const nameForm = /^([a-z]+)-(?:.*@)?[a-z0-9]+:([0-9a-f]{12})[0-9a-f]*$/
 const kindOf = (name: string): string => nameForm.exec(name)?.[1] ?? ''
 
 const isActive = ({ event }: TransferPart): boolean =>
-  ['downloading', 'uploading', 'extracting'].includes(event)
+  ['downloading', 'uploading', 'converting', 'extracting'].includes(event)
 
 function partLine(part: TransferPart, kinds: number, events: number): string {
   const { name, event, moved, total, unpacked } = part

@@ -1,4 +1,6 @@
-import type { Progress } from '#core/transfer/transfer.ts'
+import type { Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
+
+import type { TransferOptions } from './options.ts'
 
 /** One blob on its way, or one image that was made. */
 export interface TransferPart {
@@ -72,10 +74,23 @@ export class ProgressSum {
   }
 }
 
+/** Has a client hear what a transfer tells, added up. */
+export function hearing({ onProgress }: TransferOptions): Hearing {
+  if (!onProgress) return {}
+  const sum = new ProgressSum()
+  return {
+    onProgress: (progress: Progress) => {
+      sum.add(progress)
+      onProgress(sum.state)
+    },
+  }
+}
+
 /** Source: upstream `MakeRefKey`; a manifest that is pushed has its tag before the digest. */
 const isBlob = (name: string): boolean =>
   /^(attestation|config|index|layer|manifest|unknown)-(.*@)?[a-z0-9]+:[0-9a-f]{32,}$/.test(name)
 
+const moving = ['downloading', 'uploading', 'converting']
 const done = ['complete', 'already exists', 'saved', 'done']
 
 function amounts(
@@ -88,7 +103,7 @@ function amounts(
   if (event === 'extracted') return { moved: total, total, unpacked: total }
   if (event === 'extracting') return { moved: total, total, unpacked: Math.min(progress, total) }
   if (done.includes(event)) return { moved: total, total, unpacked }
-  if (event === 'downloading' || event === 'uploading') {
+  if (moving.includes(event)) {
     return { moved: Math.min(progress, total), total, unpacked }
   }
   return { moved: known?.moved ?? 0, total, unpacked }

@@ -8,7 +8,7 @@ import {
   parsePlatform,
   type Platform,
 } from '#core/platforms/platforms.ts'
-import type { ImageTarget, Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
+import type { ImageTarget } from '#core/transfer/transfer.ts'
 import { Introspection } from '#gen/services/introspection_pb.ts'
 import { hasCode, notFound, unimplemented } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
@@ -23,7 +23,7 @@ import type {
   RegistryOptions,
   TransferOptions,
 } from './options.ts'
-import { ProgressSum } from './progress.ts'
+import { hearing } from './progress.ts'
 
 /*
  * What a daemon does by itself when it is told where images come from and go to. Only containerd 1.7
@@ -141,17 +141,6 @@ function settingsOf(reference: string, options: RegistryOptions): RegistrySettin
     ...(hostsDir !== undefined && { hostsDir }),
     ...(plainHttp && { scheme: 'http' as const }),
     ...(headers && { headers }),
-  }
-}
-
-function hearing({ onProgress }: TransferOptions): Hearing {
-  if (!onProgress) return {}
-  const sum = new ProgressSum()
-  return {
-    onProgress: (progress: Progress) => {
-      sum.add(progress)
-      onProgress(sum.state)
-    },
   }
 }
 

@@ -14,6 +14,8 @@ export interface TransformOptions {
   readonly labels: Labels
   /** What its bytes go through, in turn. */
   readonly through: readonly Transform[]
+  /** Hears how many bytes of the old one have been read. */
+  readonly onRead?: ((bytes: number) => void) | undefined
 }
 
 /**
@@ -25,14 +27,15 @@ export async function transformBlob(
   ctx: Context,
   content: Store,
   from: string,
-  { ref, labels, through }: TransformOptions,
+  { ref, labels, through, onRead }: TransformOptions,
 ): Promise<{ readonly digest: string; readonly size: number }> {
   await using reader = await content.reader(ctx, from)
   await using writer = await openWriter(ctx, content, { ref })
   // One that a cut-off try left.
   if (writer.status().offset > 0) await writer.truncate(ctx, 0)
   try {
-    for await (const piece of piped(ctx, reader, through)) await writer.write(ctx, piece)
+    for await (const piece of piped(ctx, readTold(reader, onRead), through))
+      await writer.write(ctx, piece)
     const [digest, size] = [writer.digest(), writer.status().offset]
     await writer.commit(ctx, { size, expected: digest, labels }).catch((err: unknown) => {
       if (!hasCode(err, 'already_exists')) throw err
@@ -46,12 +49,24 @@ export async function transformBlob(
   }
 }
 
+async function* readTold(
+  reader: Reader,
+  onRead: TransformOptions['onRead'],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let read = 0
+  for await (const piece of readPieces(reader)) {
+    read += piece.length
+    yield piece
+    onRead?.(read)
+  }
+}
+
 function piped(
   ctx: Context,
-  reader: Reader,
+  source: AsyncIterable<Uint8Array>,
   through: readonly Transform[],
 ): AsyncIterable<Uint8Array> {
-  let last: Readable = Readable.from(readPieces(reader), { objectMode: false })
+  let last: Readable = Readable.from(source, { objectMode: false })
   for (const transform of through) {
     // Whoever reads the last hears of what fails anywhere.
     pipeline(last, transform, { signal: ctx.signal }).catch(() => undefined)

@@ -16,7 +16,20 @@ interface LayerBlob {
   readonly size: number
 }
 
+/** How a layer is converted. */
+export interface LayerConversion {
+  readonly to: LayerCompression
+  /** Hears how many of its bytes have been read. */
+  readonly onRead?: (bytes: number) => void
+}
+
 const chunkSize = 1 << 18
+
+/** Whether a layer of this type becomes another one. */
+export function isConverted(mediaType: string, to: LayerCompression): boolean {
+  const type = layerTypeFor(mediaType, to)
+  return type !== undefined && type !== mediaType
+}
 
 /**
  * Makes a layer with another compression. Its other labels go with it.
@@ -29,7 +42,7 @@ export async function convertLayer(
   ctx: Context,
   content: Store,
   { mediaType, digest }: LayerBlob,
-  to: LayerCompression,
+  { to, onRead }: LayerConversion,
 ): Promise<LayerBlob | undefined> {
   const type = layerTypeFor(mediaType, to)
   if (type === undefined || type === mediaType) return undefined
@@ -38,6 +51,7 @@ export async function convertLayer(
   const made = await transformBlob(ctx, content, digest, {
     ref: `convert-${to === 'none' ? 'uncompress' : to}-from-${digest}`,
     labels,
+    onRead,
     through: [...(await decoders(ctx, content, digest)), plain, ...encoders(to)],
   })
   const diffId = plain.digest()

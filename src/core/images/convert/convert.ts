@@ -14,9 +14,11 @@ import {
 } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import { anyPlatform, type PlatformMatcher } from '#core/platforms/match.ts'
+import { formatWholePlatform } from '#core/platforms/platforms.ts'
 import { digestOf } from '#lib/digest/digest.ts'
+import { notFound } from '#lib/errors/errors.ts'
 
-import { convertLayer } from './convert-layer.ts'
+import { convertLayer, isConverted } from './convert-layer.ts'
 import { documentBytes, type Json, type RawDescriptor } from './go-documents.ts'
 import { isDockerType, type LayerCompression, toOciType } from './media-types.ts'
 
@@ -27,6 +29,15 @@ export interface ConvertOptions {
   readonly oci?: boolean
   /** Leave out of indexes what is for others. */
   readonly platforms?: PlatformMatcher
+  readonly onProgress?: (progress: ConvertProgress) => void
+}
+
+/** What becomes of a layer that is converted. One that stays as it is is not told of. */
+export interface ConvertProgress {
+  readonly event: 'waiting' | 'converting' | 'complete'
+  readonly layer: Descriptor
+  /** Bytes of it that have been read. */
+  readonly done: number
 }
 
 const reference = 'containerd.io/gc.ref.content'
@@ -40,18 +51,20 @@ const reference = 'containerd.io/gc.ref.content'
  *
  * Source: upstream `core/images/converter`.
  *
- * @throws `not_found` for content that is missing; `invalid_argument` for what is no image.
+ * @throws `not_found` for content that is missing, or when nothing of an index suits; `invalid_argument` for what is
+ * no image.
  */
 export async function convertImage(
   ctx: Context,
   content: Store,
   target: Descriptor,
-  { layers, oci = layers === 'zstd', platforms = anyPlatform }: ConvertOptions,
+  { layers, oci = layers === 'zstd', platforms = anyPlatform, onProgress }: ConvertOptions,
 ): Promise<Descriptor> {
-  const converter = new Converter(ctx, content, { layers, oci, platforms })
+  const converter = new Converter(ctx, content, { layers, oci, platforms, onProgress })
   const { mediaType, digest, size, annotations } = target
   const raw = { mediaType, digest, size, ...(annotations && { annotations }) }
   const made = await converter.convert(raw)
+  converter.checkKept(digest)
   return {
     mediaType: made.mediaType,
     digest: made.digest,
@@ -64,12 +77,18 @@ interface Wanted {
   readonly layers: LayerCompression | undefined
   readonly oci: boolean
   readonly platforms: PlatformMatcher
+  readonly onProgress: ConvertOptions['onProgress']
 }
 
 class Converter {
   readonly #ctx: Context
   readonly #content: Store
   readonly #wanted: Wanted
+  /** What became of layers, by type and digest: several images may have the same. */
+  readonly #layers = new Map<string, Pick<Descriptor, 'mediaType' | 'digest' | 'size'>>()
+  #manifests = 0
+  /** What indexes had for others. */
+  readonly #others = new Set<string>()
 
   constructor(ctx: Context, content: Store, wanted: Wanted) {
     this.#ctx = ctx
@@ -94,15 +113,41 @@ class Converter {
     const { mediaType } = from
     if (isManifest(mediaType)) return await this.#convertManifest(from)
     if (isIndex(mediaType)) return await this.#convertIndex(from)
-    if (!isLayer(mediaType) || !this.#wanted.layers) return from
-    const made = await convertLayer(this.#ctx, this.#content, from, this.#wanted.layers)
-    return made ? { ...from, ...made } : from
+    return isLayer(mediaType) ? await this.#convertLayer(from) : from
+  }
+
+  async #convertLayer(from: RawDescriptor): Promise<RawDescriptor> {
+    const { layers: to } = this.#wanted
+    if (!to || !isConverted(from.mediaType, to)) return from
+    const key = `${from.mediaType} ${from.digest}`
+    const known = this.#layers.get(key)
+    if (known) return { ...from, ...known }
+    const onRead = (done: number): void => this.#tell('converting', from, done)
+    const made = await convertLayer(this.#ctx, this.#content, from, { to, onRead })
+    if (!made) return from
+    this.#tell('complete', from, from.size)
+    this.#layers.set(key, made)
+    return { ...from, ...made }
+  }
+
+  #announce(layers: readonly RawDescriptor[]): void {
+    const { layers: to } = this.#wanted
+    for (const layer of layers) {
+      if (!to || !isConverted(layer.mediaType, to)) continue
+      if (!this.#layers.has(`${layer.mediaType} ${layer.digest}`)) this.#tell('waiting', layer, 0)
+    }
+  }
+
+  #tell(event: ConvertProgress['event'], { mediaType, digest, size }: RawDescriptor, done: number) {
+    this.#wanted.onProgress?.({ event, layer: { mediaType, digest, size }, done })
   }
 
   async #convertManifest(from: RawDescriptor): Promise<RawDescriptor> {
     const { document, bytes, labels } = await this.#read(from)
     const { config, layers } = parseManifest(bytes)
     const rawLayers = rawList(document['layers'], layers)
+    this.#manifests++
+    this.#announce(rawLayers)
     const madeLayers: RawDescriptor[] = []
     for (const [i, layer] of rawLayers.entries()) {
       const made = await this.convert(layer)
@@ -133,6 +178,7 @@ class Converter {
       const platform = entries[i]?.platform
       if (platform && !this.#wanted.platforms.matches(platform)) {
         unlabel(labels, raw.digest)
+        this.#others.add(formatWholePlatform(platform))
         continue
       }
       const converted = await this.convert(raw)
@@ -147,6 +193,15 @@ class Converter {
     if (isSame) return from
     const index = { ...document, mediaType, manifests: made }
     return await this.#write(from, documentBytes('index', index), labels)
+  }
+
+  /** @throws `not_found` when all that there was is for others. */
+  checkKept(digest: string): void {
+    if (this.#manifests > 0 || this.#others.size === 0) return
+    const has = [...this.#others].join(', ')
+    throw notFound(
+      `index ${digest} has no image for the platforms that are wanted, only for ${has}`,
+    )
   }
 
   /** What a document says that it is. */
