@@ -1,6 +1,8 @@
 import type { Descriptor, Image as ImageRecord } from '#core/images/images.ts'
 import { type ImageUsage, usageOf } from '#core/images/usage.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import { refKey } from '#core/transfer/ref-key.ts'
+import type { ReportProgress } from '#core/transfer/transfer.ts'
 import { unpackImage } from '#core/unpack/unpack-image.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 
@@ -10,6 +12,8 @@ import { type ResolvedImage, resolveImage } from './manifest.ts'
 import type { ImageConfig } from '#core/images/oci.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
+import type { TransferOptions } from './transfer/options.ts'
+import { hearing } from './transfer/progress.ts'
 import { unpackPlace } from './unpack.ts'
 
 /** For which platform an image is meant. */
@@ -19,7 +23,7 @@ export interface PlatformOptions extends AbortOptions {
 }
 
 /** Where an image is unpacked to. */
-export interface UnpackOptions extends PlatformOptions {
+export interface UnpackOptions extends PlatformOptions, TransferOptions {
   /** The client's default without it. */
   readonly snapshotter?: string
 }
@@ -50,12 +54,7 @@ export class Image {
 
   /** Makes its layers into snapshots, as far as they are not. @returns the name of the top one. */
   async unpack(options: UnpackOptions = {}): Promise<string> {
-    await using lease = await TemporaryLease.take(this.#session, options)
-    const { session } = lease
-    const snapshotter = options.snapshotter ?? session.settings.snapshotter
-    const ctx = session.context(options)
-    const image = await this.#resolve(options)
-    return await unpackImage(ctx, unpackPlace(session, snapshotter), image)
+    return await unpackTarget(this.#session, this.target, options, hearing(options).onProgress)
   }
 
   /** What it takes on disk. */
@@ -66,8 +65,32 @@ export class Image {
   }
 
   async #resolve(options: PlatformOptions): Promise<ResolvedImage> {
-    const platform = options.platform ? parsePlatform(options.platform) : hostPlatform
-    const ctx = this.#session.context(options)
-    return await resolveImage(ctx, this.#session.content, this.target, platform)
+    return await resolveTarget(this.#session, this.target, options)
   }
+}
+
+async function resolveTarget(
+  session: Session,
+  target: Descriptor,
+  options: PlatformOptions,
+): Promise<ResolvedImage> {
+  const platform = options.platform ? parsePlatform(options.platform) : hostPlatform
+  return await resolveImage(session.context(options), session.content, target, platform)
+}
+
+/** See `Image.unpack`. `report` hears of each layer. */
+export async function unpackTarget(
+  outer: Session,
+  target: Descriptor,
+  options: UnpackOptions,
+  report: ReportProgress | undefined,
+): Promise<string> {
+  await using lease = await TemporaryLease.take(outer, options)
+  const { session } = lease
+  const snapshotter = options.snapshotter ?? session.settings.snapshotter
+  const image = await resolveTarget(session, target, options)
+  return await unpackImage(session.context(options), unpackPlace(session, snapshotter), image, {
+    onProgress: ({ event, layer }) =>
+      report?.({ event, name: refKey(layer), total: layer.size, descriptor: layer }),
+  })
 }

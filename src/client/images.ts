@@ -3,16 +3,22 @@ import type { DeleteImageOptions, Image as ImageRecord } from '#core/images/imag
 import type { AbortOptions } from '#lib/async/mutex.ts'
 
 import { type ConvertOptions, convertAs } from './convert.ts'
-import { Image } from './image.ts'
+import { Image, unpackTarget } from './image.ts'
 import { type ArchiveSource, importArchive } from './import/import.ts'
 import { TemporaryLease } from './lease.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
 import type { Session } from './session.ts'
-import type { ExportOptions, PullOptions, PushOptions } from './transfer/options.ts'
+import type {
+  ExportOptions,
+  PullOptions,
+  PushOptions,
+  TransferOptions,
+} from './transfer/options.ts'
+import { hearing } from './transfer/progress.ts'
 import { exportImages, pullImage, pushImage, tagImage } from './transfer/transfers.ts'
 
 /** How to import an archive. */
-export interface ImportOptions extends AbortOptions {
+export interface ImportOptions extends TransferOptions {
   /** `os/arch`; that of this machine without it. */
   readonly platform?: string
   /** Name for an image of an OCI layout that has only a tag. */
@@ -119,19 +125,19 @@ export class Images {
   async import(source: ArchiveSource, options: ImportOptions = {}): Promise<Image[]> {
     const { platform, baseName = '', unpack = true, snapshotter } = options
     const { discardLayers = false } = options
+    const { onProgress: report } = hearing(options)
     await using lease = await TemporaryLease.take(this.#session, options)
     const ctx: Context = lease.session.context(options)
     const records = await importArchive(ctx, lease.session, source, {
       platform: platform ? parsePlatform(platform) : hostPlatform,
       baseName,
       discardLayers,
+      report,
     })
-    const images: Image[] = []
-    for (const record of records) {
-      const image = new Image(lease.session, record)
-      if (unpack) await image.unpack(snapshotter ? { ...options, snapshotter } : options)
-      images.push(new Image(this.#session, record))
+    const unpackOptions = snapshotter ? { ...options, snapshotter } : options
+    for (const { target } of unpack ? records : []) {
+      await unpackTarget(lease.session, target, unpackOptions, report)
     }
-    return images
+    return records.map((record) => new Image(this.#session, record))
   }
 }

@@ -201,11 +201,16 @@ const quiet = { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS: '1' }
 export async function run(
   command: string,
   args: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number } = {},
+  options: {
+    readonly env?: NodeJS.ProcessEnv
+    readonly timeoutMs?: number
+    /** What it reads on standard input. */
+    readonly input?: Uint8Array
+  } = {},
 ): Promise<Ran> {
   const { promise, resolve, reject } = Promise.withResolvers<Ran>()
   const { env = process.env, timeoutMs = 60_000 } = options
-  execFile(
+  const child = execFile(
     command,
     args,
     {
@@ -220,5 +225,6 @@ export async function run(
       } else resolve({ code: typeof err?.code === 'number' ? err.code : 0, stdout, stderr })
     },
   )
+  if (options.input) child.stdin?.end(options.input)
   return await promise
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 
 import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
-import type { TransferProgress } from '#client/transfer/progress.ts'
+import type { TransferPart, TransferProgress } from '#client/transfer/progress.ts'
 import { readBlob } from '#core/content/read-blob.ts'
 import { parseIndex, parseManifest } from '#core/images/oci.ts'
 import { RegistryClient } from '#core/remotes/client.ts'
@@ -56,14 +56,14 @@ suite('images are moved by the daemon', { skip: skip ?? false }, () => {
   const credentials = () => ({ kind: 'password', username: 'user', secret }) as const
 
   /** Runs `wharf`, as somebody who has logged in or not. */
-  async function wharf(args: readonly string[], login = false): Promise<Ran> {
+  async function wharf(args: readonly string[], login = false, input?: Buffer): Promise<Ran> {
     const env = {
       ...process.env,
       CONTAINERD_ADDRESS: daemon.address,
       DOCKER_CONFIG: login ? daemon.dir : join(daemon.dir, 'nothing'),
     }
     const program = join(packageRoot, 'bin/wharf.mjs')
-    const ran = await run(process.execPath, [program, ...args], { env })
+    const ran = await run(process.execPath, [program, ...args], { env, ...(input && { input }) })
     assert.doesNotMatch(ran.stdout + ran.stderr, new RegExp(secret))
     return ran
   }
@@ -230,11 +230,35 @@ suite('images are moved by the daemon', { skip: skip ?? false }, () => {
     await client.images.delete(many, { synchronous: true })
   })
 
-  check('an archive becomes images from the command line', async () => {
+  check('an archive becomes images from the command line, and images an archive', async () => {
     const file = join(daemon.dir, 'image.tar')
+    const copy = join(daemon.dir, 'copy.tar')
     const { code, stdout } = await wharf(['image', 'import', '--json', file])
     assert.equal(code, 0)
-    assert.equal(parsed(stdout).image.name, name)
+    const lines = stdout.trimEnd().split('\n')
+    assert.equal(parsed(lines.at(-1)).image.name, name)
+    const { size } = await stat(file)
+    const { moved, total, parts } = parsed(lines.at(-2)).progress
+    assert.deepEqual([moved, total], [size, size])
+    const events = parts.map((part: TransferPart) => `${part.name.split('-')[0]} ${part.event}`)
+    assert.ok(events.includes('archive complete'), events.join())
+    const piped = await wharf(['image', 'import', '--no-unpack', '-'], false, await readFile(file))
+    assert.deepEqual([piped.code, piped.stderr], [0, ''])
+
+    const saved = await wharf(['image', 'export', '--json', copy, name])
+    const said = saved.stdout.trimEnd().split('\n').map(parsed)
+    const written = (await stat(copy)).size
+    assert.deepEqual(said.at(-1), { file: copy, size: written, images: [name] })
+    const { progress } = said.at(-2)
+    assert.deepEqual([progress.moved, progress.total], [written, written])
+    await client.images.import(copy, { unpack: false })
+
+    const told: TransferProgress[] = []
+    const onProgress = (state: TransferProgress): void => void told.push(state)
+    await Array.fromAsync(client.images.export(name, { onProgress }), ({ length }) => length)
+    const first = told.find(({ total: known }) => known > 0)
+    assert.deepEqual([first?.total, told.at(-1)?.moved], [written, written])
+    assert.ok((first?.moved ?? written) < written, 'the whole is known before all has come')
   })
 
   check('nobody tells a secret', async () => {

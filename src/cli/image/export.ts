@@ -11,6 +11,7 @@ import { write } from '#cli/write.ts'
 
 import { platformsOption } from './platforms-option.ts'
 import { findImage } from './reference.ts'
+import { type TransferView, transferView } from './transfer-view.ts'
 
 interface ExportFlags extends DaemonFlags {
   readonly platform?: readonly string[]
@@ -39,7 +40,10 @@ export function exportCommand(): Command {
     .option('--all-platforms', 'everything that is there')
     .option('--skip-manifest-json', 'without what old versions of Docker read')
     .option('--skip-non-distributable', 'without layers that may not be passed on')
-    .option('--json', 'a JSON object at the end, on standard output; not with -')
+    .option(
+      '--json',
+      'one JSON object on a line: how far it is, and at the end the archive; not with -',
+    )
     .addHelpText('after', help)
     .exitOverride()
     .action(
@@ -60,19 +64,34 @@ async function save(
   await withClient(flags, async (client, signal) => {
     const found: string[] = []
     for (const name of names) found.push((await findImage(client, name, signal)).name)
-    const archive = client.images.export(found, {
-      signal,
-      ...(platform && { platforms: platform }),
-      allPlatforms: flags.allPlatforms ?? false,
-      skipDockerManifest: flags.skipManifestJson ?? false,
-      skipNonDistributable: flags.skipNonDistributable ?? false,
-    })
-    if (file === '-') {
-      for await (const bytes of archive) await write(process.stdout, bytes)
-      return
-    }
-    const size = await createFile(file, archive)
+    const size = await writeArchive(file, json, (view) =>
+      client.images.export(found, {
+        signal,
+        ...(platform && { platforms: platform }),
+        ...(view.show && { onProgress: view.show }),
+        allPlatforms: flags.allPlatforms ?? false,
+        skipDockerManifest: flags.skipManifestJson ?? false,
+        skipNonDistributable: flags.skipNonDistributable ?? false,
+      }),
+    )
+    if (file === '-') return
     const text = json ? `${JSON.stringify({ file, size, images: found })}\n` : `${file}\n`
     await write(process.stdout, text)
   })
+}
+
+async function writeArchive(
+  file: string,
+  json: boolean,
+  begin: (view: TransferView) => AsyncIterable<Uint8Array>,
+): Promise<number> {
+  using view = transferView(json)
+  const archive = begin(view)
+  if (file !== '-') return await createFile(file, archive)
+  let size = 0
+  for await (const bytes of archive) {
+    await write(process.stdout, bytes)
+    size += bytes.length
+  }
+  return size
 }

@@ -10,6 +10,7 @@ import type { Image } from '#client/image.ts'
 import { failedPrecondition } from '#lib/errors/errors.ts'
 
 import { imageText, printImages } from './image-text.ts'
+import { transferView } from './transfer-view.ts'
 
 interface ImportFlags extends DaemonFlags {
   readonly platform?: string
@@ -36,7 +37,7 @@ export function importCommand(): Command {
     .option('--base-name <name>', 'of images that have only a tag in the archive')
     .option('--no-unpack', 'only load them')
     .option('--snapshotter <name>', 'where to unpack to')
-    .option('--json', 'one JSON object on a line for each image')
+    .option('--json', 'one JSON object on a line: how far it is, and at the end the images')
     .addHelpText('after', help)
     .exitOverride()
     .action(async (file: string, flags: ImportFlags) => await load(file, flags))
@@ -45,12 +46,14 @@ export function importCommand(): Command {
 async function load(file: string, flags: ImportFlags): Promise<void> {
   const { json = false, unpack, platform, baseName, snapshotter } = flags
   const images = await withClient(flags, async (client, signal): Promise<Image[]> => {
+    using view = transferView(json)
     return await client.images.import(file === '-' ? process.stdin : file, {
       signal,
       unpack,
       ...(platform !== undefined && { platform }),
       ...(baseName !== undefined && { baseName }),
       ...(snapshotter !== undefined && { snapshotter }),
+      ...(view.show && { onProgress: view.show }),
     })
   })
   if (images.length === 0) {

@@ -58,5 +58,24 @@ test('on a small terminal only what goes on is shown, and no line is wider', () 
 })
 
 test('before anything has a size, what is said is shown', () => {
-  assert.deepEqual(transferLines({ ...progress([]), total: 0 }, 0, wide), ['Pulling'])
+  assert.deepEqual(transferLines({ ...progress([], 0), total: 0 }, 0, wide), ['Pulling'])
+})
+
+test('an archive has a line without a digest, and a bar when its size is known', () => {
+  const archive = part('archive', 'exporting', 4e6)
+  assert.deepEqual(transferLines(progress([archive]), 500, wide), [
+    'archive  exporting  [############------------]  4.0 MB of 8.0 MB',
+    '4.0 MB of 8.0 MB',
+  ])
+  const unknown = { ...progress([{ ...archive, event: 'importing', total: 0 }]), total: 0 }
+  assert.deepEqual(transferLines(unknown, 2000, wide), [
+    'archive  importing  4.0 MB',
+    '4.0 MB, 1.5 MB/s',
+  ])
+  const layer = part(`layer-${digest('bb')}`, 'extracting', 8e6)
+  assert.deepEqual(transferLines(progress([part('archive', 'complete', 8e6), layer]), 500, wide), [
+    'archive                complete',
+    'layer    bb0000000000  extracting',
+    '4.0 MB of 8.0 MB',
+  ])
 })

@@ -1,11 +1,14 @@
 import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 
 import type { Context } from '#core/context.ts'
 import type { Image } from '#core/images/images.ts'
 import type { Platform } from '#core/platforms/platforms.ts'
 import { importImages } from '#core/transfer/import.ts'
+import type { ReportProgress } from '#core/transfer/transfer.ts'
 import type { Session } from '#client/session.ts'
 import { transferStores } from '#client/stores.ts'
+import { ArchiveProgress } from '#client/transfer/archive-progress.ts'
 
 /** An archive: a path, or its bytes as they come. */
 export type ArchiveSource = string | AsyncIterable<Uint8Array>
@@ -17,6 +20,7 @@ export interface ImportArchiveOptions {
   readonly baseName: string
   /** Leave layers to the collector. */
   readonly discardLayers: boolean
+  readonly report: ReportProgress | undefined
 }
 
 /** Read size: fewer and larger messages to the daemon. */
@@ -32,10 +36,9 @@ export async function importArchive(
   ctx: Context,
   session: Session,
   source: ArchiveSource,
-  { platform, baseName, discardLayers }: ImportArchiveOptions,
+  { platform, baseName, discardLayers, report }: ImportArchiveOptions,
 ): Promise<readonly Image[]> {
-  const bytes =
-    typeof source === 'string' ? createReadStream(source, { highWaterMark: readBytes }) : source
+  const bytes = report ? await told(source, report) : bytesOf(source)
   const prefix = {
     name: baseName || `import-${new Date().toISOString().slice(0, 10)}`,
     isPrefix: true,
@@ -44,5 +47,18 @@ export async function importArchive(
     skipNamedDigest: false,
   }
   const into = { name: '', discardLayers, platforms: [platform], extraReferences: [prefix] }
-  return await importImages(ctx, transferStores(session), { bytes }, into)
+  const options = report ? { onProgress: report } : {}
+  return await importImages(ctx, transferStores(session), { bytes }, into, options)
+}
+
+const bytesOf = (source: ArchiveSource): AsyncIterable<Uint8Array> =>
+  typeof source === 'string' ? createReadStream(source, { highWaterMark: readBytes }) : source
+
+async function told(
+  source: ArchiveSource,
+  report: ReportProgress,
+): Promise<AsyncIterable<Uint8Array>> {
+  // Of a pipe that has a name it is 0, too.
+  const total = typeof source === 'string' ? (await stat(source)).size : 0
+  return new ArchiveProgress('importing', total, report).count(bytesOf(source))
 }

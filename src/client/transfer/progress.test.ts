@@ -59,3 +59,13 @@ test('more than the whole is never done', () => {
   const { moved, total } = after({ event: 'downloading', name: layer, progress: 200, total: 100 })
   assert.deepEqual([moved, total], [100, 100])
 })
+
+test('what is in an archive travels as part of it', () => {
+  const { moved, total, unpacked } = after(
+    { event: 'importing', name: 'archive', progress: 40, total: 200 },
+    { event: 'extracted', name: layer, progress: 100, total: 100 },
+  )
+  assert.deepEqual({ moved, total, unpacked }, { moved: 40, total: 200, unpacked: 100 })
+  const unknown = after({ event: 'importing', name: 'archive', progress: 40, total: 0 })
+  assert.deepEqual([unknown.moved, unknown.total], [40, 0])
+})

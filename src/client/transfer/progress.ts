@@ -1,15 +1,19 @@
-import type { Progress, TransferOptions as Hearing } from '#core/transfer/transfer.ts'
+import {
+  archiveName,
+  type Progress,
+  type TransferOptions as Hearing,
+} from '#core/transfer/transfer.ts'
 
 import type { TransferOptions } from './options.ts'
 
-/** One blob on its way, or one image that was made. */
+/** One blob or archive on its way, or one image that was made. */
 export interface TransferPart {
-  /** `layer-sha256:…`, `manifest-sha256:…`, or the name of an image. */
+  /** `layer-sha256:…`, `manifest-sha256:…`, `archive`, or the name of an image. */
   readonly name: string
   /** The last thing that happened to it, in the daemon's words: `downloading`, `extracted`, …. */
   readonly event: string
   readonly isLayer: boolean
-  /** Bytes that have travelled, or need not, out of `total`; both as they travel, so compressed. */
+  /** Bytes that have travelled, or need not, out of `total`, 0 when unknown; both as they travel, so compressed. */
   readonly moved: number
   readonly total: number
   /** Bytes of those that have been unpacked. */
@@ -26,7 +30,10 @@ export interface TransferProgress {
   readonly message: string
   /** In the order in which they became known. */
   readonly parts: readonly TransferPart[]
-  /** Bytes that have travelled or need not, out of `total`, which grows while manifests are read. */
+  /**
+   * Bytes that have travelled or need not, out of `total`, which grows while manifests are read. Of an archive
+   * they are its bytes, and `total` is 0 while nobody knows how many there are.
+   */
   readonly moved: number
   readonly total: number
   /** Bytes of `moved` that were there before. */
@@ -61,15 +68,16 @@ export class ProgressSum {
     const parts = [...this.#parts.values()]
     // The line of an image has the size of its manifest, which has a line of its own.
     const blobs = parts.filter(({ name }) => isBlob(name))
-    const sum = (of: (part: TransferPart) => number): number =>
-      blobs.reduce((all, part) => all + of(part), 0)
+    // What is in an archive travels as part of it.
+    const archive = this.#parts.get(archiveName)
+    const travelling = archive ? [archive] : blobs
     return {
       message: this.#message,
       parts,
-      moved: sum(({ moved }) => moved),
-      total: sum(({ total }) => total),
-      present: sum(({ name, moved }) => (this.#present.has(name) ? moved : 0)),
-      unpacked: sum(({ unpacked }) => unpacked),
+      moved: sum(travelling, ({ moved }) => moved),
+      total: sum(travelling, ({ total }) => total),
+      present: sum(travelling, ({ name, moved }) => (this.#present.has(name) ? moved : 0)),
+      unpacked: sum(blobs, ({ unpacked }) => unpacked),
     }
   }
 }
@@ -86,11 +94,14 @@ export function hearing({ onProgress }: TransferOptions): Hearing {
   }
 }
 
+const sum = (parts: readonly TransferPart[], of: (part: TransferPart) => number): number =>
+  parts.reduce((all, part) => all + of(part), 0)
+
 /** Source: upstream `MakeRefKey`; a manifest that is pushed has its tag before the digest. */
 const isBlob = (name: string): boolean =>
   /^(attestation|config|index|layer|manifest|unknown)-(.*@)?[a-z0-9]+:[0-9a-f]{32,}$/.test(name)
 
-const moving = ['downloading', 'uploading', 'converting']
+const moving = ['downloading', 'uploading', 'converting', 'exporting', 'importing']
 const done = ['complete', 'already exists', 'saved', 'done']
 
 function amounts(
@@ -104,7 +115,7 @@ function amounts(
   if (event === 'extracting') return { moved: total, total, unpacked: Math.min(progress, total) }
   if (done.includes(event)) return { moved: total, total, unpacked }
   if (moving.includes(event)) {
-    return { moved: Math.min(progress, total), total, unpacked }
+    return { moved: total > 0 ? Math.min(progress, total) : progress, total, unpacked }
   }
   return { moved: known?.moved ?? 0, total, unpacked }
 }

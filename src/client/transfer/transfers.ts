@@ -16,6 +16,7 @@ import { callOptions } from '#proxy/call.ts'
 import { type RegistrySettings, RemoteTransfers } from '#proxy/transfer/transfers.ts'
 import type { Session } from '#client/session.ts'
 
+import { ArchiveProgress } from './archive-progress.ts'
 import type {
   ExportOptions,
   PullOptions,
@@ -125,12 +126,15 @@ export async function* exportImages(
   const platforms = (options.platforms ?? []).map(parsePlatform)
   const transfers = await transfersOf(ctx, session)
   const images = names.map((name) => ({ name, platforms }))
-  yield* transfers.export(ctx, images, {
+  const { onProgress: report } = hearing(options)
+  const archive = report && new ArchiveProgress('exporting', 0, report)
+  const bytes = transfers.export(ctx, images, {
     allPlatforms: options.allPlatforms ?? false,
     skipCompatibilityManifest: options.skipDockerManifest ?? false,
     skipNonDistributable: options.skipNonDistributable ?? false,
-    ...hearing(options),
+    ...(archive && { onProgress: archive.heard }),
   })
+  yield* archive?.count(bytes) ?? bytes
 }
 
 function settingsOf(reference: string, options: RegistryOptions): RegistrySettings {

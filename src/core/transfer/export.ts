@@ -5,7 +5,7 @@ import { orderedPlatforms } from '#core/platforms/match.ts'
 
 import { underLease } from './lease.ts'
 import type { TransferStores } from './stores.ts'
-import type { ExportOptions, ImageSource } from './transfer.ts'
+import { archiveName, type ExportOptions, type ImageSource } from './transfer.ts'
 
 /** See `Transferrer.export`. Source: upstream `core/transfer/local/export.go`. */
 export async function* exportImages(
@@ -23,6 +23,9 @@ export async function* exportImages(
     const wanted = platforms.length > 0 ? orderedPlatforms(platforms) : undefined
     images.push({ image, platforms: wanted })
   }
-  yield* exportArchive(leased.ctx, stores.content, images, options)
+  yield* exportArchive(leased.ctx, stores.content, images, options, (progress, total) => {
+    const event = progress < total ? 'exporting' : 'complete'
+    report({ event, name: archiveName, progress, total })
+  })
   report({ event: 'Completed export' })
 }

@@ -23,10 +23,10 @@ import type { Remotes } from '#core/remotes/remotes.ts'
 export interface Progress {
   /**
    * What is being done, in containerd's words: `waiting`, `downloading`, `complete`, `already exists`,
-   * `extracting`, `extracted`, `uploading`, `saved`, …; of the transfer itself, a sentence.
+   * `extracting`, `extracted`, `uploading`, `saved`, …, and `exporting` and `importing` of an archive; of the transfer itself, a sentence.
    */
   readonly event: string
-  /** What it is done to, as `layer-sha256:…`; empty when it is the transfer itself. */
+  /** What it is done to, as `layer-sha256:…`, or `archive`; empty when it is the transfer itself. */
   readonly name?: string | undefined
   /** Names of what it belongs to. */
   readonly parents?: readonly string[] | undefined
@@ -35,6 +35,9 @@ export interface Progress {
   readonly total?: number | undefined
   readonly descriptor?: Descriptor | undefined
 }
+
+/** The name of an archive in what is told of its transfer. */
+export const archiveName = 'archive'
 
 /** Hears how far a transfer is. It must not throw, and nothing waits for it. */
 export type ReportProgress = (progress: Progress) => void

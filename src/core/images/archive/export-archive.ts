@@ -24,6 +24,9 @@ interface ArchiveRecord {
   readonly content: Uint8Array | Descriptor | undefined
 }
 
+/** Hears how many of the bytes of an archive have gone out. */
+export type ArchiveListener = (done: number, total: number) => void
+
 /** Bytes of one read. */
 const pieceBytes = 1 << 20
 
@@ -40,21 +43,46 @@ export async function* exportArchive(
   content: Pick<Store, 'info' | 'reader'>,
   images: readonly ExportedImage[],
   options: ExportArchiveOptions,
+  listener: ArchiveListener = () => {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  for (const record of await recordsOf(ctx, content, images, options)) {
-    const { name, mode, content: what } = record
-    if (what === undefined) {
-      yield encodeHeader({ type: 'directory', name, mode })
-      continue
-    }
-    const size = what instanceof Uint8Array ? what.length : what.size
-    yield encodeHeader({ type: 'file', name, mode, size })
+  const records = await recordsOf(ctx, content, images, options)
+  const lengths = records.map((record) => headerOf(record).length + paddedSize(record))
+  const total = lengths.reduce((sum, length) => sum + length, endOfArchive.length)
+  let done = 0
+  listener(done, total)
+  for await (const bytes of bytesOf(ctx, content, records)) {
+    yield bytes
+    done += bytes.length
+    listener(done, total)
+  }
+}
+
+async function* bytesOf(
+  ctx: Context,
+  content: Pick<Store, 'reader'>,
+  records: readonly ArchiveRecord[],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (const record of records) {
+    yield headerOf(record)
+    const { content: what } = record
+    if (what === undefined) continue
     if (what instanceof Uint8Array) yield what
     else yield* blobBytes(ctx, content, what)
-    yield new Uint8Array(paddingOf(size))
+    yield new Uint8Array(paddingOf(sizeOf(what)))
   }
   yield endOfArchive
 }
+
+const sizeOf = (what: Uint8Array | Descriptor): number =>
+  what instanceof Uint8Array ? what.length : what.size
+
+const paddedSize = ({ content: what }: ArchiveRecord): number =>
+  what === undefined ? 0 : sizeOf(what) + paddingOf(sizeOf(what))
+
+const headerOf = ({ name, mode, content: what }: ArchiveRecord): Uint8Array =>
+  what === undefined
+    ? encodeHeader({ type: 'directory', name, mode })
+    : encodeHeader({ type: 'file', name, mode, size: sizeOf(what) })
 
 async function* blobBytes(
   ctx: Context,
