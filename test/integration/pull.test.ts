@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { readdir, mkdtempDisposable, stat } from 'node:fs/promises'
+import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
@@ -16,6 +17,7 @@ import { snapshotsApi } from '#plugins/services/snapshots/grpc.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import type { RpcContext } from '#plugins/types.ts'
 import { contextOf } from '#proxy/headers.ts'
+import { RemoteLeaseManager } from '#proxy/leases.ts'
 import { newContext } from '#testing/context.ts'
 import { type DaemonOptions, startDaemon, type TestDaemon } from '#testing/daemon.ts'
 import { eventually } from '#testing/eventually.ts'
@@ -149,6 +151,45 @@ suite('pulls by the daemon', { skip: process.getuid?.() !== 0 && 'needs root' },
       assert.deepEqual(await names(own), [name])
     })
   })
+
+  for (const [how, ends] of [
+    ['fails', (response: ServerResponse) => void response.destroy()],
+    ['is given up', () => undefined],
+  ] as const) {
+    check(`a pull that ${how} leaves no lease, and the next one goes on where it was`, async () => {
+      await withDaemon(async ({ daemon, registry, client }) => {
+        const small = registry.put(layerType, layerOf('small', 1000))
+        const large = registry.put(layerType, layerOf('large', 2_000_000))
+        const name = registry.tag(registry.putImage([small, large]), 'v1')
+        const half = large.size / 2
+        registry.meddle = (digest, response, range) => {
+          if (digest !== large.digest) return false
+          if (range !== undefined) response.writeHead(403).end()
+          else {
+            response.writeHead(200, { 'content-length': large.size })
+            response.write(registry.bytesOf(large).subarray(0, half), () => ends(response))
+          }
+          return true
+        }
+        const own = await client()
+        const leases = new RemoteLeaseManager(own.connection)
+        const giveUp = new AbortController()
+        const failed = assert.rejects(own.images.pull(name, { signal: giveUp.signal }))
+        await eventually(async () => (await received(daemon)) >= half || undefined)
+        if (how === 'is given up') giveUp.abort()
+        await failed
+        await eventually(async () => (await leases.list(own.context())).length === 0 || undefined)
+        // The collector comes.
+        const { id } = await leases.create(own.context(), { id: 'last', labels: {} })
+        await leases.delete(own.context(), id, { synchronous: true })
+        registry.meddle = () => false
+        registry.asked.length = 0
+        await own.images.pull(name)
+        assert.ok(registry.asked.includes(`${large.digest} bytes=${half}-`), registry.asked.join())
+        assert.deepEqual(await leases.list(own.context()), [])
+      })
+    })
+  }
 
   check('content that is wrong gets no name and no snapshot', async () => {
     await withDaemon(async ({ registry, client }) => {

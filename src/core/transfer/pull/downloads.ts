@@ -9,6 +9,7 @@ import { refKey } from '#core/transfer/ref-key.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
 import { CodedError, hasCode, invalidArgument } from '#lib/errors/errors.ts'
 
+import { keepUpload } from './keep-upload.ts'
 import { defaultSplitting, receive, type Splitting } from './receive.ts'
 import { Together } from './together.ts'
 
@@ -20,7 +21,7 @@ import { Together } from './together.ts'
  *     └ it is there: only its labels                      └ wrong digest: throw the upload away
  *
  * Uploads are named after what they are, so one that was cut off goes on where it was, also after a
- * restart of the daemon. A blob that another namespace has is there as soon as its upload is opened, if
+ * restart of the daemon, and for a day. A blob that another namespace has is there as soon as its upload is opened, if
  * the store shares. Only receiving takes one of the few turns: the durable writes before and after it
  * happen with those of other blobs.
  */
@@ -83,15 +84,27 @@ export class Downloads {
   async #load(ctx: Context, download: Download): Promise<boolean> {
     using _upload = await this.#uploads.acquire(ctx)
     try {
-      const wasCut = await this.#upload(ctx, download)
+      const wasCut = await this.#begun(ctx, download)
       // What was there before may have been wrong, and not what came now.
-      if (wasCut) await this.#upload(ctx, download)
+      if (wasCut) await this.#begun(ctx, download)
       return false
     } catch (err) {
       if (!hasCode(err, 'already_exists')) throw err
     }
     await setLabels(ctx, this.#content, download.target.digest, download.labels)
     return true
+  }
+
+  /** As `#upload`. What has come of one that fails is kept. */
+  async #begun(ctx: Context, download: Download): Promise<boolean> {
+    try {
+      return await this.#upload(ctx, download)
+    } catch (err) {
+      if (!hasCode(err, 'already_exists')) {
+        await keepUpload(ctx, this.#content, refKey(download.target), err)
+      }
+      throw err
+    }
   }
 
   /** @returns whether all must be done again, since what was gone on with was wrong. */
