@@ -20,7 +20,8 @@ export const unpackImage: Unpack = async (ctx, place, image, options = {}) => {
   const alone = missing.length > 1 && (await place.canRebase(ctx))
   const needed = Promise.withResolvers<void>()
   if (alone) needed.resolve()
-  const job: Job = { place, alone, needed, options, turns: new Semaphore(place.atOnce) }
+  const turns = place.turns ?? new Semaphore(place.atOnce)
+  const job: Job = { place, alone, needed, options, turns }
   await unpackMissing(ctx, job, missing)
 
   const top = layers.at(-1)?.chainId ?? ''

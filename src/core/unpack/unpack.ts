@@ -4,6 +4,7 @@ import type { Differ } from '#core/diff/diff.ts'
 import type { ImageConfig, Manifest, ManifestEntry } from '#core/images/oci.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import type { KeyedMutex } from '#lib/async/keyed-mutex.ts'
+import type { Semaphore } from '#lib/async/semaphore.ts'
 
 /*
  * Unpacking makes the layers of an image into snapshots that stand on each other:
@@ -31,6 +32,8 @@ export interface UnpackPlace {
   readonly wantsSources?: boolean
   /** How many layers of one image are extracted at once. */
   readonly atOnce: number
+  /** Who may extract, where all images together have so many turns; then `atOnce` does not count. */
+  readonly turns?: Semaphore
   /**
    * The same for all who unpack to the same snapshotters, so that a layer is unpacked once. Its keys have
    * the namespace and the snapshotter in them.

@@ -43,7 +43,7 @@ export const transferDefaults: TransferConfig = {
   maxConcurrentDownloads: 3,
   concurrentLayerFetchBuffer: 0,
   maxConcurrentUploadedLayers: 3,
-  maxConcurrentUnpacks: 1,
+  maxConcurrentUnpacks: 0,
   checkPlatformSupported: false,
   configPath: '',
   unpackConfig: [here, erofs],
@@ -55,7 +55,7 @@ export const transferKeys = {
     'Receive large layers in parts of so many bytes, over several connections; 0 to do so when one is slow.',
   maxConcurrentUploadedLayers: 'How many blobs all pushes together send at once; 0 for any number.',
   maxConcurrentUnpacks:
-    'How many layers of one image are extracted at once; 1 for as many as serve best.',
+    'How many layers all pulls and imports together extract at once; 0 for four of each image.',
   checkPlatformSupported:
     'Unpack only what is made for a platform of unpack_config; else whatever is for its system.',
   configPath: 'Directories of hosts.toml files, with colons between them.',

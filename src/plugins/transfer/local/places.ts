@@ -7,6 +7,7 @@ import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
 import type { UnpackTarget } from '#core/transfer/transfer.ts'
 import type { UnpackPlace } from '#core/unpack/unpack.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
+import { Semaphore } from '#lib/async/semaphore.ts'
 import { notFound } from '#lib/errors/errors.ts'
 import type { Meta } from '#plugin/plugin.ts'
 
@@ -32,7 +33,7 @@ interface Configured {
 /** Snapshots go there when nobody says where else. */
 const defaultSnapshotter = 'overlayfs'
 const defaultDiffer = 'walking'
-/** How many layers of one image are extracted at once when the configuration leaves it open. */
+/** How many layers of one image are extracted at once when the configuration sets no number for all together. */
 const layersAtOnce = 4
 
 /**
@@ -42,9 +43,9 @@ const layersAtOnce = 4
  * not running and not optional.
  */
 export function configuredPlaces(options: PlacesOptions): FindPlace {
-  const locks = new KeyedMutex()
+  const shared = sharedBy(options.config)
   const configured = options.config.unpackConfig.flatMap(
-    (table) => configure(options, unpackConfigOf(table), locks) ?? [],
+    (table) => configure(options, unpackConfigOf(table), shared) ?? [],
   )
   return ({ platform = hostPlatform, snapshotter = '' }) => {
     const suiting = configured.filter(({ suits }) => suits.matches(platform))
@@ -56,10 +57,18 @@ export function configuredPlaces(options: PlacesOptions): FindPlace {
   }
 }
 
+/** What all places have in common. */
+type Shared = Pick<UnpackPlace, 'locks' | 'turns'>
+
+function sharedBy({ maxConcurrentUnpacks: most }: TransferConfig): Shared {
+  const locks = new KeyedMutex()
+  return most > 0 ? { locks, turns: new Semaphore(most) } : { locks }
+}
+
 function configure(
   { config, metadata, differs, metaOf, log }: PlacesOptions,
   unpack: UnpackConfig,
-  locks: KeyedMutex,
+  shared: Shared,
 ): Configured | undefined {
   const platform = parsePlatform(unpack.platform)
   const snapshotter = metadata.snapshotters.get(unpack.snapshotter)
@@ -79,7 +88,6 @@ function configure(
     metaOf('differ', differName)?.capabilities.includes(aloneAnnotation) === true
   const { enable_remote_snapshot_annotations: wantsSources } =
     metaOf('snapshotter', unpack.snapshotter)?.exports ?? {}
-  const atOnce = config.maxConcurrentUnpacks
   return {
     suits: config.checkPlatformSupported ? onlyPlatform(platform) : onlySystemOf(platform),
     place: {
@@ -89,8 +97,8 @@ function configure(
       snapshotterName: unpack.snapshotter,
       wantsSources: wantsSources === 'true',
       canRebase: () => Promise.resolve(canRebase),
-      atOnce: atOnce > 1 ? atOnce : layersAtOnce,
-      locks,
+      atOnce: layersAtOnce,
+      ...shared,
     },
   }
 }
