@@ -54,7 +54,7 @@ export class Image {
 
   /** Makes its layers into snapshots, as far as they are not. @returns the name of the top one. */
   async unpack(options: UnpackOptions = {}): Promise<string> {
-    return await unpackTarget(this.#session, this.target, options, hearing(options).onProgress)
+    return await unpackRecord(this.#session, this, options, hearing(options).onProgress)
   }
 
   /** What it takes on disk. */
@@ -79,16 +79,16 @@ async function resolveTarget(
 }
 
 /** See `Image.unpack`. `report` hears of each layer. */
-export async function unpackTarget(
+export async function unpackRecord(
   outer: Session,
-  target: Descriptor,
+  { name, target }: Pick<ImageRecord, 'name' | 'target'>,
   options: UnpackOptions,
   report: ReportProgress | undefined,
 ): Promise<string> {
   await using lease = await TemporaryLease.take(outer, options)
   const { session } = lease
   const snapshotter = options.snapshotter ?? session.settings.snapshotter
-  const image = await resolveTarget(session, target, options)
+  const image = { name, ...(await resolveTarget(session, target, options)) }
   return await unpackImage(session.context(options), unpackPlace(session, snapshotter), image, {
     onProgress: ({ event, layer }) =>
       report?.({ event, name: refKey(layer), total: layer.size, descriptor: layer }),

@@ -3,7 +3,7 @@ import type { DeleteImageOptions, Image as ImageRecord } from '#core/images/imag
 import type { AbortOptions } from '#lib/async/mutex.ts'
 
 import { type ConvertOptions, convertAs } from './convert.ts'
-import { Image, unpackTarget } from './image.ts'
+import { Image, unpackRecord } from './image.ts'
 import { type ArchiveSource, importArchive } from './import/import.ts'
 import { TemporaryLease } from './lease.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
@@ -135,8 +135,8 @@ export class Images {
       report,
     })
     const unpackOptions = snapshotter ? { ...options, snapshotter } : options
-    for (const { target } of unpack ? records : []) {
-      await unpackTarget(lease.session, target, unpackOptions, report)
+    for (const record of unpack ? records : []) {
+      await unpackRecord(lease.session, record, unpackOptions, report)
     }
     return records.map((record) => new Image(this.#session, record))
   }

@@ -208,6 +208,36 @@ suite('pulls by the daemon', { skip: process.getuid?.() !== 0 && 'needs root' },
     })
   })
 
+  check('a layer that is no archive is named, with its image and what to do', async () => {
+    await withDaemon(async ({ registry, client }) => {
+      const layer = registry.put(layerType, Buffer.alloc(10_000, 'no archive'))
+      const name = registry.tag(registry.putImage([layerOf('good', 100), layer]), 'v1')
+      const own = await client()
+      const told =
+        /unpack layer (sha256:[0-9a-f]{64}) of "(127[^"]+)": .*archive\/tar: invalid tar header; .*have the image built and pushed anew/
+      const failed = await own.images.pull(name).then(
+        () => '',
+        (err: Error) => err.message,
+      )
+      const [, digest, image] = told.exec(failed) ?? []
+      assert.deepEqual([digest, image], [layer.digest, name], failed)
+      const other = registry.put(layerType, layerOf('other', 100))
+      const image2 = registry.putImage([other])
+      const wrong = { type: 'layers', diff_ids: [layer.digest] }
+      const config = registry.put(
+        'application/vnd.oci.image.config.v1+json',
+        Buffer.from(
+          JSON.stringify({ os: 'linux', architecture: hostPlatform.architecture, rootfs: wrong }),
+        ),
+      )
+      const lying = registry.putJson(image2.mediaType, { config, layers: [other] })
+      const message =
+        /unpack layer sha256:.* of "127.*": wrong diff id calculated on extraction "sha256:.*", and its config says sha256/
+      const pulled = own.images.pull(registry.tag(lying, 'v2'))
+      await rejectsWith('failed_precondition', pulled, message)
+    })
+  })
+
   check('layers that a remote snapshotter gets itself are never loaded', async (t) => {
     const ctx = newContext(t)
     await using dir = await mkdtempDisposable(join(tmpdir(), 'remote-'))

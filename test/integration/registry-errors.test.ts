@@ -305,6 +305,26 @@ suite('what goes wrong with a registry', { skip, timeout: 180_000 }, () => {
     async (t) => await pull(t, given, { reference: 'https://x/y' }),
   )
   row(
+    'something that answers no GET',
+    'failed_precondition',
+    /resolve "127.*": nothing can be pulled there: host .* said: status 405; check that the host is a registry/,
+    async (t) => await from(t, (_request, response) => void response.writeHead(405).end()),
+  )
+  row(
+    'a push to something that takes none',
+    'failed_precondition',
+    /push sha256:.* to "127.*": nothing can be pushed there: host .* said: status 405; push to the registry/,
+    async (t) => {
+      await using registry = await Hostile.open((request, response) => {
+        request.resume()
+        if (request.method === 'HEAD') return response.writeHead(404).end()
+        if (request.method === 'POST') return response.writeHead(202, { location: '/v2/u' }).end()
+        return response.writeHead(405).end()
+      })
+      await push(t, given, image, { reference: `${registry.host}/team/app:1`, scheme: 'http' })
+    },
+  )
+  row(
     'something that is no registry',
     'unknown',
     /unexpected answer: host .* said: status 418.*check that the host is a registry/,

@@ -50,18 +50,22 @@ async function askAll(
   if (endpoints.length === 0) return undefined
   const { repository: name, text } = repository.reference
   try {
-    return await firstOf(ctx, endpoints, async (endpoint, isLastHost) => {
-      return await ask(withTimeout(ctx, repository.timeouts.documentMs), endpoint, {
-        method: 'GET',
-        target,
-        query: [...query, ...namespaceQuery(repository, endpoint)],
-        headers: { accept: `${mediaTypes.ociIndex}, */*`, 'accept-encoding': 'identity' },
-        scopes: [repositoryScope(name, 'pull')],
-        isLastHost,
-        stage: `list referrers of "${text}"`,
-        action: 'pull',
-      })
-    })
+    return await firstOf(
+      ctx,
+      endpoints,
+      async (endpoint, isLastHost) =>
+        await ask(withTimeout(ctx, repository.timeouts.documentMs), endpoint, {
+          method: 'GET',
+          target,
+          query: [...query, ...namespaceQuery(repository, endpoint)],
+          headers: { accept: `${mediaTypes.ociIndex}, */*`, 'accept-encoding': 'identity' },
+          scopes: [repositoryScope(name, 'pull')],
+          isLastHost,
+          stage: `list referrers of "${text}"`,
+          action: 'pull',
+        }),
+      { mayLack: true },
+    )
   } catch (err) {
     if (hasCode(err, 'not_found')) return undefined
     throw err

@@ -140,7 +140,7 @@ function meaningOf(answer: Answer, said: Said, subject: Subject): Meaning {
     }
   }
   if (status === 413) return tooLarge
-  if (status === 405 && subject.action === 'push') return readOnly
+  if (status === 405) return subject.action === 'push' ? readOnly : notServed
   if (said.codes.includes('MANIFEST_BLOB_UNKNOWN')) return incomplete
   if (said.codes.includes('DIGEST_INVALID')) return damaged
   if (status >= 500) {
@@ -174,6 +174,11 @@ const readOnly: Meaning = {
   code: 'failed_precondition',
   why: 'nothing can be pushed there',
   todo: 'push to the registry itself: mirrors, and registries under maintenance, are only read',
+}
+const notServed: Meaning = {
+  code: 'failed_precondition',
+  why: 'nothing can be pulled there',
+  todo: 'check that the host is a registry, its path in hosts.toml, and that no proxy before it refuses GET and HEAD',
 }
 /** Source: upstream `PushContent`, which looks for this in an index. */
 const incomplete: Meaning = {

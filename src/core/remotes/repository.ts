@@ -1,5 +1,5 @@
 import type { Context } from '#core/context.ts'
-import { CodedError, codeOf, notFound } from '#lib/errors/errors.ts'
+import { CodedError, codeOf, hasCode, notFound } from '#lib/errors/errors.ts'
 
 import type { Endpoint } from './endpoint.ts'
 import { type Capability, canDo, isProxyFor } from './profile.ts'
@@ -40,6 +40,11 @@ const progress = (err: unknown): number => {
   return code === 'not_found' ? 2 : 3
 }
 
+export interface AskOptions {
+  /** Hosts need not have it: that one has not is no news. */
+  readonly mayLack?: boolean
+}
+
 /**
  * Asks one host after the other until one has an answer.
  *
@@ -50,6 +55,7 @@ export async function firstOf<T>(
   ctx: Context,
   endpoints: readonly Endpoint[],
   ask: (endpoint: Endpoint, isLast: boolean) => Promise<T>,
+  { mayLack = false }: AskOptions = {},
 ): Promise<T> {
   const failures: Error[] = []
   for (const [i, endpoint] of endpoints.entries()) {
@@ -57,7 +63,8 @@ export async function firstOf<T>(
       return await ask(endpoint, i === endpoints.length - 1)
     } catch (err) {
       if (ctx.signal.aborted || !(err instanceof Error)) throw err
-      ctx.log.info('registry host failed', { host: endpoint.profile.host, error: err.message })
+      const level = mayLack && hasCode(err, 'not_found') ? 'debug' : 'info'
+      ctx.log[level]('registry host failed', { host: endpoint.profile.host, error: err.message })
       failures.push(err)
     }
   }

@@ -9,6 +9,7 @@ import type { Mount } from '#core/mount/mount.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 
+import { extractionFailure, stageOf } from './extraction-failure.ts'
 import type { UnpackPlace } from './unpack.ts'
 
 /** One layer to extract: what it is, and where it goes. */
@@ -18,6 +19,8 @@ export interface Layer {
   readonly chainId: string
   /** Chain ID of the layer below; empty for the first. */
   readonly parent: string
+  /** What it is a layer of, for messages. */
+  readonly image: string
 }
 
 /** A layer in a snapshot of its own, which is removed on disposal unless it was committed. */
@@ -81,12 +84,13 @@ export async function extractLayer(
   if (!mounts) return 'present'
   undo.defer(() => removeQuietly(ctx, sn, key))
 
-  const applied = await apply(ctx, place, { blob, mounts, alone }, begin)
+  const applied = await apply(ctx, place, { blob, mounts, alone }, begin).catch((err: unknown) => {
+    throw ctx.signal.aborted ? err : extractionFailure(layer, err)
+  })
   if (!applied) return 'needs-below'
   if (applied.digest !== diffId) {
-    throw failedPrecondition(
-      `wrong diff id calculated on extraction ${JSON.stringify(applied.digest)}`,
-    )
+    const what = `wrong diff id calculated on extraction ${JSON.stringify(applied.digest)}`
+    throw failedPrecondition(`${stageOf(layer)}: ${what}, and its config says ${diffId}`)
   }
   let owned: AsyncDisposableStack | undefined = undo.move()
   return {

@@ -42,7 +42,7 @@ interface Job {
   readonly turns: Semaphore
 }
 
-function layersOf({ manifest, config: { diffIds } }: ImageToUnpack): readonly Layer[] {
+function layersOf({ manifest, config: { diffIds }, name = '' }: ImageToUnpack): readonly Layer[] {
   if (diffIds.length !== manifest.layers.length) {
     throw failedPrecondition(
       `mismatched image rootfs and manifest layers: ${diffIds.length} and ${manifest.layers.length}`,
@@ -54,6 +54,7 @@ function layersOf({ manifest, config: { diffIds } }: ImageToUnpack): readonly La
     diffId: diffIds[index] ?? '',
     chainId: chain[index] ?? '',
     parent: chain[index - 1] ?? '',
+    image: name === '' ? `the image with config ${manifest.config.digest}` : `"${name}"`,
   }))
 }
 

@@ -43,6 +43,8 @@ export interface UnpackPlace {
 
 /** An image for one platform. */
 export interface ImageToUnpack {
+  /** What it is called, for messages. */
+  readonly name?: string
   readonly manifest: Manifest
   readonly config: ImageConfig
 }

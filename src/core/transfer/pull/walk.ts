@@ -132,7 +132,7 @@ export class Walk {
     await unpackImage(
       ctx,
       place,
-      { manifest: told, config: parseConfig(bytes) },
+      { name: reference, manifest: told, config: parseConfig(bytes) },
       {
         arrived: async (own, layer) => await this.#fetch(own, layer),
         onProgress: ({ event, layer }) => tracker[event](layer),

@@ -1,0 +1,29 @@
+import { CodedError, codeOf } from '#lib/errors/errors.ts'
+import { isFull } from '#lib/fs/has-errno.ts'
+
+import type { Layer } from './layer.ts'
+
+/** What was being done, with which layer of which image. */
+export const stageOf = ({ blob, image }: Pick<Layer, 'blob' | 'image'>): string =>
+  `unpack layer ${blob.digest} of ${image}`
+
+/** What decoders say of bytes that are no layer. Daemons give it over a connection, without its class. */
+const isNoLayer =
+  /archive\/tar: |unexpected EOF|unexpected end of file|header check|invalid (header|block|distance|stored)|magic number|[Ff]rame/
+
+/** The failure to extract `layer`, with what it was and, if anybody can do something, what. */
+export function extractionFailure(layer: Pick<Layer, 'blob' | 'image'>, err: unknown): Error {
+  const why = err instanceof Error ? err.message : String(err)
+  const message = `${stageOf(layer)}: ${why}`
+  if (isFull(err)) {
+    return new CodedError('resource_exhausted', `${message}; make room, and try again`, {
+      cause: err,
+    })
+  }
+  const code = codeOf(err) ?? 'unknown'
+  if (code !== 'unknown' || !isNoLayer.test(why))
+    return new CodedError(code, message, { cause: err })
+  const todo =
+    'its bytes are those that its digest stands for, so it was made so: have the image built and pushed anew'
+  return new CodedError(code, `${message}; ${todo}`, { cause: err })
+}
