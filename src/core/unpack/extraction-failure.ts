@@ -1,5 +1,6 @@
+import type { Mount } from '#core/mount/mount.ts'
 import { CodedError, codeOf } from '#lib/errors/errors.ts'
-import { isFull } from '#lib/fs/has-errno.ts'
+import { saysFull } from '#lib/fs/full-disk.ts'
 
 import type { Layer } from './layer.ts'
 
@@ -11,14 +12,17 @@ export const stageOf = ({ blob, image }: Pick<Layer, 'blob' | 'image'>): string 
 const isNoLayer =
   /archive\/tar: |unexpected EOF|unexpected end of file|header check|invalid (header|block|distance|stored)|magic number|[Ff]rame/
 
-/** The failure to extract `layer`, with what it was and, if anybody can do something, what. */
-export function extractionFailure(layer: Pick<Layer, 'blob' | 'image'>, err: unknown): Error {
+/** The failure to extract `layer` to `mounts`, with what it was and, if anybody can do something, what. */
+export function extractionFailure(
+  layer: Pick<Layer, 'blob' | 'image'>,
+  mounts: readonly Mount[],
+  err: unknown,
+): Error {
   const why = err instanceof Error ? err.message : String(err)
   const message = `${stageOf(layer)}: ${why}`
-  if (isFull(err)) {
-    return new CodedError('resource_exhausted', `${message}; make room, and try again`, {
-      cause: err,
-    })
+  if (saysFull(err)) {
+    const todo = `make room on the file system of ${directoryOf(mounts)}, and try again`
+    return new CodedError('resource_exhausted', `${message}; ${todo}`, { cause: err })
   }
   const code = codeOf(err) ?? 'unknown'
   if (code !== 'unknown' || !isNoLayer.test(why))
@@ -26,4 +30,11 @@ export function extractionFailure(layer: Pick<Layer, 'blob' | 'image'>, err: unk
   const todo =
     'its bytes are those that its digest stands for, so it was made so: have the image built and pushed anew'
   return new CodedError(code, `${message}; ${todo}`, { cause: err })
+}
+
+/** Where the files of a layer go: the upper directory of an overlay, or what else is mounted. */
+function directoryOf(mounts: readonly Mount[]): string {
+  const { source = '', options = [] } = mounts.at(-1) ?? {}
+  const upper = options.find((option) => option.startsWith('upperdir='))
+  return upper === undefined ? source : upper.slice('upperdir='.length)
 }

@@ -85,7 +85,7 @@ export async function extractLayer(
   undo.defer(() => removeQuietly(ctx, sn, key))
 
   const applied = await apply(ctx, place, { blob, mounts, alone }, begin).catch((err: unknown) => {
-    throw ctx.signal.aborted ? err : extractionFailure(layer, err)
+    throw ctx.signal.aborted ? err : extractionFailure(layer, mounts, err)
   })
   if (!applied) return 'needs-below'
   if (applied.digest !== diffId) {

@@ -7,7 +7,8 @@ import type { Labels } from '#core/labels/labels.ts'
 import type { Fetcher } from '#core/remotes/remotes.ts'
 import { refKey } from '#core/transfer/ref-key.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
-import { CodedError, hasCode, invalidArgument } from '#lib/errors/errors.ts'
+import { CodedError, describe, hasCode, invalidArgument } from '#lib/errors/errors.ts'
+import { saysFull } from '#lib/fs/full-disk.ts'
 
 import { keepUpload } from './keep-upload.ts'
 import { defaultSplitting, receive, type Splitting } from './receive.ts'
@@ -103,7 +104,7 @@ export class Downloads {
       if (!hasCode(err, 'already_exists')) {
         await keepUpload(ctx, this.#content, refKey(download.target), err)
       }
-      throw err
+      throw saysFull(err) ? noRoom(download, err) : err
     }
   }
 
@@ -141,4 +142,9 @@ export class Downloads {
     using _turn = await this.#turns.acquire(ctx)
     return await receive(ctx, writer, download, this.#splitting)
   }
+}
+
+function noRoom({ target, reference }: Download, cause: unknown): CodedError {
+  const message = `fetch ${target.digest} of "${reference}": ${describe(cause)}; make room, and pull again`
+  return new CodedError('resource_exhausted', message, { cause })
 }

@@ -2,6 +2,7 @@ import type { Store } from '#core/content/content.ts'
 import { openWriter } from '#core/content/write-blob.ts'
 import { type Context, forCleanup } from '#core/context.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
+import { saysFull } from '#lib/fs/full-disk.ts'
 
 /**
  * What becomes of an upload that was cut off. It is held by the lease of its pull, which goes, and then the
@@ -17,7 +18,7 @@ export async function keepUpload(
   const { lease: _lease, ...own } = forCleanup(ctx)
   try {
     const { offset } = await content.status(own, ref)
-    if (offset === 0 || hasCode(reason, 'resource_exhausted')) {
+    if (offset === 0 || saysFull(reason)) {
       await content.abort(own, ref)
       return
     }
