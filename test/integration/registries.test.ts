@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, type TestContext, test } from 'node:test'
@@ -14,6 +14,7 @@ import {
   type DockerRegistryOptions,
   lacksRegistry,
 } from '#testing/docker-registry.ts'
+import { eventually } from '#testing/eventually.ts'
 import { Hostile } from '#testing/hostile-registry.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { gzipLayer, ServedContent } from '#testing/served-image.ts'
@@ -56,9 +57,9 @@ suite('registries of all kinds', { skip, timeout: 180_000 }, () => {
   after(async () => await scope.disposeAsync())
 
   /** Writes what there is to know of `registry`, where the daemon looks without being told. */
-  async function configure(registry: string, toml: string): Promise<void> {
-    await mkdir(join(dir, 'certs', registry), { recursive: true })
-    await writeFile(join(dir, 'certs', registry, 'hosts.toml'), toml)
+  async function configure(registry: string, toml: string, where = 'certs'): Promise<void> {
+    await mkdir(join(dir, where, registry), { recursive: true })
+    await writeFile(join(dir, where, registry, 'hosts.toml'), toml)
   }
 
   async function roundTrip(t: TestContext, host: string, credentials?: Credentials): Promise<void> {
@@ -138,6 +139,29 @@ suite('registries of all kinds', { skip, timeout: 180_000 }, () => {
     await rejectsWith('failed_precondition', pull(t, given, { reference }), unknown)
     await configure(host, 'server = ')
     await rejectsWith('invalid_argument', pull(t, given, { reference }), /hosts\.toml/)
+  })
+
+  test('another directory of hosts.toml files counts from SIGHUP on', async (t) => {
+    await using registry = await DockerRegistry.open({ tls: server })
+    const reference = `${registry.host}/team/app:1`
+    await configure(registry.host, secure(registry.host))
+    await push(t, given, image, { reference })
+    const place = (path: string): string =>
+      `[plugins."io.containerd.transfer.v1.local"]\nconfig_path = "${path}"\n`
+    await configure(registry.host, `server = "https://${registry.host}"\n`, 'other')
+    const [earlier, later] = [place(join(dir, 'other')), place(join(dir, 'certs'))]
+    await using own = await startTransferDaemon({ config: earlier })
+    const unknown = /nobody this machine trusts/
+    await rejectsWith('failed_precondition', pull(t, own, { reference }), unknown)
+    const file = join(own.daemon.dir, 'config.toml')
+    await writeFile(file, (await readFile(file, 'utf8')).replace(earlier, later))
+    own.daemon.process.kill('SIGHUP')
+    const said = await eventually(async () =>
+      /configuration reloaded.*/.exec(await own.daemon.log())?.at(0),
+    )
+    assert.match(said, /applied=\S*config_path.*restart=/)
+    await pull(t, own, { reference })
+    assert.deepEqual((await own.client.images.get(reference)).target, target)
   })
 
   test('the same by ctr', { skip: peer ? false : 'there is no containerd 2.x' }, async () => {

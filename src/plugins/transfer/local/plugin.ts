@@ -9,7 +9,7 @@ import {
   TransferPlugin,
 } from '#plugins/types.ts'
 
-import { transferDefaults, transferKeys } from './config.ts'
+import { type TransferConfig, transferDefaults, transferKeys } from './config.ts'
 import { configuredPlaces } from './places.ts'
 import { LocalTransfers } from './transfers.ts'
 import { everyVerifier } from './verifiers.ts'
@@ -30,6 +30,7 @@ export const transferPlugin = definePlugin({
   },
   config: transferDefaults,
   describe: transferKeys,
+  live: ['configPath'],
   init({ ctx, config, daemon, deps }) {
     const { content } = deps.metadata
     const unpackPlace = configuredPlaces({
@@ -46,10 +47,16 @@ export const transferPlugin = definePlugin({
     return new LocalTransfers({
       stores: { content, images: deps.images, leases: deps.leases, unpackPlace },
       verifiers: everyVerifier(deps.verifiers, daemon.plugins()),
-      hostsDirs: config.configPath.split(':').filter((dir) => dir !== ''),
+      hostsDirs: hostsDirsOf(config),
       downloadsAtOnce: config.maxConcurrentDownloads,
       partBytes: config.concurrentLayerFetchBuffer,
       uploadsAtOnce: config.maxConcurrentUploadedLayers,
     })
   },
+  reload(transfers, config) {
+    if (transfers instanceof LocalTransfers) transfers.configure(hostsDirsOf(config))
+  },
 })
+
+const hostsDirsOf = ({ configPath }: TransferConfig): readonly string[] =>
+  configPath.split(':').filter((dir) => dir !== '')

@@ -28,15 +28,24 @@ export interface LocalTransfersOptions {
 
 /** Transfers of this daemon. What they are made of is loaded with the first of each kind: most starts need none. */
 export class LocalTransfers implements Transferrer {
-  readonly hostsDirs: readonly string[]
   readonly #options: LocalTransfersOptions
   readonly #uploads: Semaphore | undefined
+  #hostsDirs: readonly string[]
   #downloads: Downloads | undefined
 
   constructor(options: LocalTransfersOptions) {
     this.#options = options
-    this.hostsDirs = options.hostsDirs
+    this.#hostsDirs = options.hostsDirs
     this.#uploads = options.uploadsAtOnce > 0 ? new Semaphore(options.uploadsAtOnce) : undefined
+  }
+
+  get hostsDirs(): readonly string[] {
+    return this.#hostsDirs
+  }
+
+  /** For transfers that begin from now on. */
+  configure(hostsDirs: readonly string[]): void {
+    this.#hostsDirs = hostsDirs
   }
 
   async pull(
