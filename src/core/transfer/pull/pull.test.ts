@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import { type TestContext, test } from 'node:test'
 
+import { readBlob } from '#core/content/read-blob.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
 import type { Context } from '#core/context.ts'
 import type { Descriptor } from '#core/images/images.ts'
@@ -18,6 +20,7 @@ import { rejectsWith } from '#testing/rejects.ts'
 
 import { Downloads } from './downloads.ts'
 import { pullImage } from './pull.ts'
+import { defaultSplitting } from './receive.ts'
 
 const amd64 = parsePlatform('linux/amd64')
 const arm64 = parsePlatform('linux/arm64')
@@ -271,6 +274,53 @@ check(
   },
   { partBytes: 100_000 },
 )
+
+check(
+  'what one connection brings slowly comes in parts over several',
+  async ({ ctx, metadata, registry, pull }) => {
+    const bytes = randomBytes(5 * defaultSplitting.bytes)
+    const layer = registry.put('application/vnd.oci.image.layer.v1.tar', bytes)
+    const slow = Promise.withResolvers<void>()
+    const ranges: (readonly [from: number, to: number])[] = []
+    const together = Promise.withResolvers<void>()
+    registry.meddle = async (digest, response, range) => {
+      if (digest !== layer.digest) return false
+      if (range === undefined) {
+        dribble(response.writeHead(200, { 'content-length': layer.size }), bytes)
+        response.on('close', () => slow.resolve())
+        return true
+      }
+      const [from = 0, to = 0] = range.replace('bytes=', '').split('-').map(Number)
+      // Whether it gives parts at all.
+      if (from === to) return false
+      ranges.push([from, to])
+      // Nobody gets a part before as many are asked for as may be.
+      if (ranges.length === defaultSplitting.atOnce) together.resolve()
+      await together.promise
+      return false
+    }
+    await pull(registry.tag(registry.putImage([layer]), 'v1'))
+    await slow.promise
+    const sorted = ranges.toSorted(([a], [b]) => a - b)
+    assert.ok((sorted[0]?.[0] ?? 0) > 0, 'what the slow connection brought is kept')
+    for (const [i, [from]] of sorted.entries()) {
+      if (i > 0) assert.equal(from, (sorted[i - 1]?.[1] ?? 0) + 1)
+    }
+    assert.equal(sorted.at(-1)?.[1], layer.size - 1)
+    const got = await readBlob(ctx, metadata.content, layer.digest, layer.size)
+    assert.ok(bytes.equals(got))
+  },
+)
+
+/** Sends `bytes` in small pieces, one now and then, until the other side has enough of it. */
+function dribble(response: ServerResponse, bytes: Uint8Array): void {
+  let at = 0
+  const timer = setInterval(() => {
+    response.write(bytes.subarray(at, at + 4096))
+    at += 4096
+  }, 20)
+  response.on('close', () => clearInterval(timer))
+}
 
 check(
   'of an index the wanted platforms are loaded, and all its children kept',
