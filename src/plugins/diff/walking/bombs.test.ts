@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib'
 
@@ -9,6 +10,7 @@ import { rejectsWith } from '#testing/rejects.ts'
 
 import { applyLayer, type ApplyLayerOptions } from './apply-layer.ts'
 import { type LayerLimits, noLimits } from './limits.ts'
+import { walkingDefaults } from './plugin.ts'
 
 /*
  * Layers that are little and become much, or that never end. The bounds are those of the plugin's
@@ -43,19 +45,38 @@ function stopAfter(times: number): () => void {
 
 const zeros = Buffer.alloc(32 << 20)
 const oneFile = archive(file('f'))
+const { maxExpansionRatio: maxRatio } = walkingDefaults
 const isTooMuch =
   /^layer becomes more than \d+ times its size \(\d+ bytes of \d+\); max_expansion_ratio of \[plugins\."io\.containerd\.differ\.v1\.walking"\] permits more/
 
 inPlace('a zstd bomb of many frames is stopped by its ratio, past 1 GiB', async ({ root }) => {
   const frames = [zstdCompressSync(oneFile), ...repeat(zstdCompressSync(zeros), 40)]
-  await rejectsWith('resource_exhausted', apply(root, frames, { maxRatio: 5000 }), isTooMuch)
-  await apply(root, frames.slice(0, 20), { maxRatio: 5000 })
+  await rejectsWith('resource_exhausted', apply(root, frames, { maxRatio }), isTooMuch)
+  await apply(root, frames.slice(0, 20), { maxRatio })
 })
 
 inPlace('a gzip bomb of many members is stopped by its ratio, past 1 GiB', async ({ root }) => {
   const members = [gzipSync(oneFile), ...repeat(gzipSync(zeros), 40)]
-  await rejectsWith('resource_exhausted', apply(root, members, { maxRatio: 500 }), isTooMuch)
+  await rejectsWith('resource_exhausted', apply(root, members, { maxRatio }), isTooMuch)
 })
+
+inPlace(
+  'a layer that begins with much of nothing is taken by all of its size',
+  async ({ root }) => {
+    const pieces = [
+      gzipSync(oneFile),
+      ...repeat(gzipSync(zeros), 40),
+      gzipSync(randomBytes(4 << 20)),
+    ]
+    const blobBytes = pieces.reduce((sum, { length }) => sum + length, 0)
+    await apply(root, pieces, { maxRatio, blobBytes })
+    await rejectsWith(
+      'resource_exhausted',
+      apply(root, pieces.slice(0, -1), { maxRatio }),
+      isTooMuch,
+    )
+  },
+)
 
 inPlace('a layer is stopped when it is larger than it may be', async ({ root }) => {
   const bytes = archive(file('f', 'x'.repeat(100_000)))

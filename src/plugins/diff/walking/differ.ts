@@ -82,7 +82,8 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     await using held = await this.#mounts?.hold(ctx, mounts)
     const system = held?.system ?? mounts
     const alone = layer.annotations?.[aloneAnnotation] !== undefined
-    const job = { compressed, mounts: system, processing, alone, limits: this.#limits }
+    const limits = { ...this.#limits, blobBytes: reader.size }
+    const job = { compressed, mounts: system, processing, alone, limits }
     const unpack = async (own: Context): Promise<JobResult> => {
       const { stages = [], ...unpacked } = await this.#unpack(own, reader, job)
       for (const { name, from, to } of stages) {

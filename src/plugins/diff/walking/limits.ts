@@ -7,6 +7,8 @@ export interface LayerLimits {
   readonly maxBytes: number
   /** How many times its own size, once it is larger than `ratioFloor`. */
   readonly maxRatio: number
+  /** Bytes of the blob. Where nobody knows them, those that have been read count, which may be few yet. */
+  readonly blobBytes?: number
   /** Files, directories, links and whiteouts. */
   readonly maxEntries: number
 }
@@ -35,12 +37,13 @@ export class Budget {
   /** So many bytes came out of it. @throws `resource_exhausted`. */
   make(bytes: number): void {
     this.#made += bytes
-    const { maxBytes, maxRatio } = this.#limits
+    const { maxBytes, maxRatio, blobBytes = 0 } = this.#limits
+    const size = Math.max(this.#taken, blobBytes)
     if (maxBytes > 0 && this.#made > maxBytes) {
       throw tooMuch(`becomes more than ${maxBytes} bytes`, 'max_layer_bytes')
     }
-    if (maxRatio === 0 || this.#made <= ratioFloor || this.#made <= this.#taken * maxRatio) return
-    const grown = `becomes more than ${maxRatio} times its size (${this.#made} bytes of ${this.#taken})`
+    if (maxRatio === 0 || this.#made <= ratioFloor || this.#made <= size * maxRatio) return
+    const grown = `becomes more than ${maxRatio} times its size (${this.#made} bytes of ${size})`
     throw tooMuch(grown, 'max_expansion_ratio')
   }
 

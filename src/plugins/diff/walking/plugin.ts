@@ -22,10 +22,14 @@ export interface WalkingConfig {
   readonly maxLayerEntries: number
 }
 
-/** Above what images are made of, gzip can do (1032 times), and far below what fills a disk for nothing. */
-const defaults: WalkingConfig = {
+/**
+ * A bomb is nothing but repetition, of which gzip makes 1032 times as much and zstd more. Half of what gzip can do
+ * is out of reach for a layer of more than 1 GiB in which a few thousandths are something else: 2 MiB in each GiB. A
+ * layer that is all empty disk image has to raise it. Whoever wants a bound for what is less plain sets the bytes.
+ */
+export const walkingDefaults: WalkingConfig = {
   maxLayerBytes: 0,
-  maxExpansionRatio: 5000,
+  maxExpansionRatio: 500,
   maxLayerEntries: 10_000_000,
 }
 
@@ -34,10 +38,11 @@ export const walkingPlugin = definePlugin({
   type: DiffPlugin,
   id: 'walking',
   requires: { metadata: MetadataPlugin, mounts: MountManagerPlugin },
-  config: defaults,
+  config: walkingDefaults,
   describe: {
     maxLayerBytes: 'The largest a layer may become, in bytes; 0 for any.',
-    maxExpansionRatio: 'How many times its own size a layer may become, from 1 GiB on; 0 for any.',
+    maxExpansionRatio:
+      'How many times its own size a layer may become, from 1 GiB on; 0 for any. gzip can do 1032.',
     maxLayerEntries: 'How many files, links and whiteouts a layer may have; 0 for any.',
   },
   async init({ ctx, config, daemon, deps, meta }) {
