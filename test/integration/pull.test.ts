@@ -208,6 +208,58 @@ suite('pulls by the daemon', { skip: process.getuid?.() !== 0 && 'needs root' },
     })
   })
 
+  check('config_type and layer_types decide what is unpacked where', async () => {
+    const type = (what: string): string => `application/vnd.example.${what}`
+    const section = '[[plugins."io.containerd.transfer.v1.local".unpack_config]]'
+    const config = `
+[stream_processors.example]
+accepts = ["${type('layer')}"]
+returns = "${layerType}"
+path = "/bin/cat"
+${section}
+platform = "${hostPlatformName}"
+snapshotter = "overlayfs"
+differ = "walking"
+${section}
+platform = "${hostPlatformName}"
+snapshotter = "native"
+differ = "walking"
+config_type = "${type('config')}"
+layer_types = ["${type('layer')}"]
+`
+    await withDaemon(
+      async ({ registry, client }) => {
+        const bytes = layerOf('file', 1000)
+        const layer = registry.put(type('layer'), bytes)
+        const rootfs = { type: 'layers', diff_ids: [layer.digest] }
+        const { os, architecture } = hostPlatform
+        const described = Buffer.from(JSON.stringify({ os, architecture, rootfs }))
+        const other = registry.putJson('application/vnd.oci.image.manifest.v1+json', {
+          config: registry.put(type('config'), described),
+          layers: [layer, registry.put(type('notes'), Buffer.from('for people'))],
+        })
+        const usual = registry.tag(registry.putImage([layerOf('usual', 10)]), 'usual')
+        const unusual = registry.tag(other, 'unusual')
+        const own = await client()
+        const there = async (): Promise<number[]> =>
+          await Promise.all(
+            ['overlayfs', 'native'].map(
+              async (name) => (await Array.fromAsync(own.snapshots(name).list())).length,
+            ),
+          )
+        // Each is no business of the other's place.
+        await own.images.pull(usual, { snapshotter: 'native' })
+        await own.images.pull(unusual, { snapshotter: 'overlayfs' })
+        assert.deepEqual(await there(), [0, 0])
+        await own.images.pull(usual, { snapshotter: 'overlayfs' })
+        await own.images.pull(unusual, { snapshotter: 'native' })
+        assert.deepEqual(await there(), [1, 1])
+        assert.equal((await own.snapshots('native').stat(layer.digest)).kind, 'committed')
+      },
+      { config },
+    )
+  })
+
   check('a layer that is no archive is named, with its image and what to do', async () => {
     await withDaemon(async ({ registry, client }) => {
       const layer = registry.put(layerType, Buffer.alloc(10_000, 'no archive'))

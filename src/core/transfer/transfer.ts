@@ -65,6 +65,8 @@ export interface UnpackTarget {
   readonly platform?: Platform | undefined
   /** That of the configuration when absent. */
   readonly snapshotter?: string | undefined
+  /** Type of the image's config, where it is known: a place may be for one type alone. */
+  readonly configType?: string | undefined
 }
 
 /** What becomes of what comes in. */

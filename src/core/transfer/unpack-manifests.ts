@@ -30,9 +30,10 @@ export async function unpackManifests(
 ): Promise<void> {
   if (targets.length === 0) return
   for (const entry of manifests) {
-    const image = await readImage(ctx, stores, entry)
+    const image = await readImage(ctx, stores, entry, targets)
     const target = image && targetFor(image.platform, targets)
-    const place = target && stores.unpackPlace(target)
+    const configType = image?.manifest.config.mediaType
+    const place = target && stores.unpackPlace({ ...target, configType })
     if (!image || !place) {
       ctx.log.debug('nowhere to unpack an image to', { digest: entry.digest })
       continue
@@ -53,12 +54,16 @@ interface ReadImage extends ImageToUnpack {
 /** Undefined for what has no file system. */
 async function readImage(
   ctx: Context,
-  { content }: TransferStores,
+  stores: TransferStores,
   { digest }: ManifestEntry,
+  targets: readonly UnpackTarget[],
 ): Promise<ReadImage | undefined> {
-  const manifest = parseManifest(await readBlob(ctx, content, digest, maxDocumentBytes))
-  if (!isConfig(manifest.config.mediaType)) return undefined
-  const bytes = await readBlob(ctx, content, manifest.config.digest, maxDocumentBytes)
+  const manifest = parseManifest(await readBlob(ctx, stores.content, digest, maxDocumentBytes))
+  const configType = manifest.config.mediaType
+  const isWanted = (target: UnpackTarget): boolean =>
+    stores.unpackPlace({ ...target, configType })?.configType === configType
+  if (!isConfig(configType) && !targets.some(isWanted)) return undefined
+  const bytes = await readBlob(ctx, stores.content, manifest.config.digest, maxDocumentBytes)
   const platform = configPlatform(bytes)
   if (!platform) return undefined
   return { manifest, config: parseConfig(bytes), platform: normalizePlatform(platform) }

@@ -30,6 +30,10 @@ export interface UnpackPlace {
   canRebase(ctx: Context): Promise<boolean>
   /** Whether the snapshotter wants to know where layers come from, to get them itself: by annotations. */
   readonly wantsSources?: boolean
+  /** Type of the configs of images that are unpacked there; any that is an image's own when absent. */
+  readonly configType?: string
+  /** Types that are layers there, besides those of OCI and Docker. */
+  readonly layerTypes?: readonly string[]
   /** How many layers of one image are extracted at once. */
   readonly atOnce: number
   /** Who may extract, where all images together have so many turns; then `atOnce` does not count. */

@@ -36,6 +36,12 @@ export interface WalkOptions {
   readonly tracker: ProgressTracker
 }
 
+/** How an image is unpacked: where to, and by which config. */
+interface Unpacking {
+  readonly place: UnpackPlace
+  readonly bytes: Uint8Array
+}
+
 /**
  * Loads an image from its index down to its layers, and unpacks it while it comes.
  *
@@ -106,11 +112,13 @@ export class Walk {
     if (wanted.length > 0) this.#images++
     await this.#fetch(ctx, config)
     if (wanted.length === 0) return
+    const unpacking = await this.#unpackingOf(ctx, config)
+    const types = unpacking?.place.layerTypes ?? []
+    const isExtractable = ({ mediaType }: ManifestEntry): boolean =>
+      isLayer(mediaType) || types.includes(mediaType)
+    const extractable = { config, layers: wanted.filter(isExtractable) }
     await group(ctx, [
-      async (own) => {
-        const extractable = { config, layers: wanted.filter(isExtractable) }
-        await this.#layers(own, entry, extractable)
-      },
+      async (own) => await this.#layers(own, entry, extractable, unpacking),
       async (own) =>
         await this.#fetchAll(
           own,
@@ -120,14 +128,17 @@ export class Walk {
   }
 
   /** Loads layers, through their unpacking when there is a place for that. */
-  async #layers(ctx: Context, { digest }: ManifestEntry, manifest: Manifest): Promise<void> {
-    const { reference, stores, tracker } = this.#options
-    if (!isConfig(manifest.config.mediaType) || manifest.layers.length === 0) {
+  async #layers(
+    ctx: Context,
+    { digest }: ManifestEntry,
+    manifest: Manifest,
+    unpacking: Unpacking | undefined,
+  ): Promise<void> {
+    const { reference, tracker } = this.#options
+    if (!unpacking || manifest.layers.length === 0) {
       return await this.#fetchAll(ctx, manifest.layers)
     }
-    const bytes = await readConfig(ctx, stores.content, manifest.config.digest)
-    const place = this.#placeFor(bytes)
-    if (!place) return await this.#fetchAll(ctx, manifest.layers)
+    const { place, bytes } = unpacking
     const told = place.wantsSources ? withSources(manifest, reference, digest) : manifest
     await unpackImage(
       ctx,
@@ -140,12 +151,19 @@ export class Walk {
     )
   }
 
-  #placeFor(config: Uint8Array): UnpackPlace | undefined {
+  /** Where an image with that config is unpacked to. */
+  async #unpackingOf(ctx: Context, config: ManifestEntry): Promise<Unpacking | undefined> {
     const { stores, unpacks } = this.#options
-    const platform = configPlatform(config)
+    const configType = config.mediaType
+    const isWanted = (target: UnpackTarget): boolean =>
+      stores.unpackPlace({ ...target, configType })?.configType === configType
+    // What is no config of an image is read only where somebody unpacks such things.
+    if (!isConfig(configType) && !unpacks.some(isWanted)) return undefined
+    const bytes = await readConfig(ctx, stores.content, config.digest)
+    const platform = configPlatform(bytes)
     for (const { snapshotter } of unpacks) {
-      const place = stores.unpackPlace({ platform, snapshotter })
-      if (place) return place
+      const place = stores.unpackPlace({ platform, snapshotter, configType })
+      if (place) return { place, bytes }
     }
     return undefined
   }
@@ -180,5 +198,3 @@ export class Walk {
     await setLabels(ctx, this.#options.stores.content, digest, () => labels)
   }
 }
-
-const isExtractable = ({ mediaType }: ManifestEntry): boolean => isLayer(mediaType)

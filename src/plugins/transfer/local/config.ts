@@ -10,8 +10,9 @@ export interface UnpackConfig {
   readonly snapshotter: string
   /** The one that unpacks any tar when empty. */
   readonly differ: string
-  /** Media type of the configs of such images, and of their layers; those of OCI and Docker when empty. */
+  /** Media type of the configs of such images; those of OCI and Docker when empty. */
   readonly configType: string
+  /** Media types of layers, besides those of OCI and Docker. */
   readonly layerTypes: readonly string[]
   /** Leave it out when the snapshotter or the differ is not running. */
   readonly optional: boolean
@@ -59,7 +60,8 @@ export const transferKeys = {
   checkPlatformSupported:
     'Unpack only what is made for a platform of unpack_config; else whatever is for its system.',
   configPath: 'Directories of hosts.toml files, with colons between them.',
-  unpackConfig: 'Which snapshotter and differ unpack images of a platform; the first that suits.',
+  unpackConfig:
+    'Which snapshotter and differ unpack images of a platform, config_type and layer_types; the first that suits.',
 } as const
 
 /** What an `[[unpack_config]]` means. */

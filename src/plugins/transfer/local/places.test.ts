@@ -65,7 +65,6 @@ async function mostAtOnce(t: TestContext, maxConcurrentUnpacks: number): Promise
           capabilities: [rebaseCapability, aloneAnnotation],
           exports: {},
         }),
-        log: ctx.log,
       })({})
       assert.ok(place)
       const images = ['a', 'b'].map((name) => [name, [1, 2, 3].map((n) => `${name}${n}`)] as const)

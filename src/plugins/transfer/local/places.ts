@@ -1,5 +1,5 @@
-import type { Logger } from '#core/context.ts'
 import { aloneAnnotation, type Differ } from '#core/diff/diff.ts'
+import { isConfig } from '#core/images/oci.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { onlyPlatform, onlySystemOf, type PlatformMatcher } from '#core/platforms/match.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
@@ -19,7 +19,6 @@ export interface PlacesOptions {
   readonly differs: ReadonlyMap<string, Differ>
   /** What plugins say of themselves; undefined for one that is not running. */
   readonly metaOf: (kind: 'snapshotter' | 'differ', id: string) => Meta | undefined
-  readonly log: Logger
 }
 
 /** Finds where images are unpacked to. */
@@ -47,8 +46,10 @@ export function configuredPlaces(options: PlacesOptions): FindPlace {
   const configured = options.config.unpackConfig.flatMap(
     (table) => configure(options, unpackConfigOf(table), shared) ?? [],
   )
-  return ({ platform = hostPlatform, snapshotter = '' }) => {
-    const suiting = configured.filter(({ suits }) => suits.matches(platform))
+  return ({ platform = hostPlatform, snapshotter = '', configType }) => {
+    const suiting = configured.filter(
+      ({ suits, place }) => suits.matches(platform) && takesConfig(place, configType),
+    )
     const named = (name: string): Configured | undefined =>
       suiting.find(({ place }) => place.snapshotterName === name)
     const found =
@@ -56,6 +57,10 @@ export function configuredPlaces(options: PlacesOptions): FindPlace {
     return found?.place
   }
 }
+
+/** Any of an image suits a place that is for no type alone; where none is known, any place will do. */
+const takesConfig = ({ configType: own }: UnpackPlace, given: string | undefined): boolean =>
+  given === undefined || (own === undefined ? isConfig(given) : own === given)
 
 /** What all places have in common. */
 type Shared = Pick<UnpackPlace, 'locks' | 'turns'>
@@ -66,7 +71,7 @@ function sharedBy({ maxConcurrentUnpacks: most }: TransferConfig): Shared {
 }
 
 function configure(
-  { config, metadata, differs, metaOf, log }: PlacesOptions,
+  { config, metadata, differs, metaOf }: PlacesOptions,
   unpack: UnpackConfig,
   shared: Shared,
 ): Configured | undefined {
@@ -77,11 +82,6 @@ function configure(
   if (!snapshotter || !differ) {
     if (unpack.optional) return undefined
     throw notFound(snapshotter ? `differ "${differName}"` : `snapshotter "${unpack.snapshotter}"`)
-  }
-  if (unpack.configType !== '' || unpack.layerTypes.length > 0) {
-    log.warn('config_type and layer_types of an unpack_config have no effect in wharf', {
-      platform: unpack.platform,
-    })
   }
   const canRebase =
     metaOf('snapshotter', unpack.snapshotter)?.capabilities.includes(rebaseCapability) === true &&
@@ -97,6 +97,8 @@ function configure(
       snapshotterName: unpack.snapshotter,
       wantsSources: wantsSources === 'true',
       canRebase: () => Promise.resolve(canRebase),
+      ...(unpack.configType !== '' && { configType: unpack.configType }),
+      layerTypes: unpack.layerTypes,
       atOnce: layersAtOnce,
       ...shared,
     },

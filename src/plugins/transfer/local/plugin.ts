@@ -31,13 +31,12 @@ export const transferPlugin = definePlugin({
   config: transferDefaults,
   describe: transferKeys,
   live: ['configPath'],
-  init({ ctx, config, daemon, deps }) {
+  init({ config, daemon, deps }) {
     const { content } = deps.metadata
     const unpackPlace = configuredPlaces({
       config,
       metadata: deps.metadata,
       differs: deps.differs,
-      log: ctx.log,
       metaOf: (kind, id) =>
         daemon
           .plugins()
