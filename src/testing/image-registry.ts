@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { gzipSync } from 'node:zlib'
 
 import type { Descriptor } from '#core/images/images.ts'
 import { mediaTypes } from '#core/images/oci.ts'
@@ -30,6 +31,8 @@ export interface Entry extends Descriptor {
 export class ImageRegistry implements AsyncDisposable {
   readonly #content = new Map<string, Stored>()
   readonly #tags = new Map<string, string>()
+  /** Of layers that are compressed: what they are when they are not. */
+  readonly #diffIds = new Map<string, string>()
   readonly #server: Hostile
   /** Digests that were asked for, with the range if there was one. */
   readonly asked: string[] = []
@@ -62,6 +65,13 @@ export class ImageRegistry implements AsyncDisposable {
     return this.put(mediaType, Buffer.from(JSON.stringify(whole)))
   }
 
+  /** A layer that is compressed with gzip. */
+  putGzip(archive: Uint8Array): Descriptor {
+    const layer = this.put(`${layerType}+gzip`, gzipSync(archive))
+    this.#diffIds.set(layer.digest, digestOf(archive))
+    return layer
+  }
+
   /** An image that has `layers`, for `platform`. */
   putImage(
     layers: readonly (Uint8Array | Descriptor)[],
@@ -70,7 +80,8 @@ export class ImageRegistry implements AsyncDisposable {
     const entries = layers.map((layer) =>
       layer instanceof Uint8Array ? this.put(layerType, layer) : layer,
     )
-    const rootfs = { type: 'layers', diff_ids: entries.map(({ digest }) => digest) }
+    const diffIds = entries.map(({ digest }) => this.#diffIds.get(digest) ?? digest)
+    const rootfs = { type: 'layers', diff_ids: diffIds }
     const config = this.put(
       mediaTypes.ociConfig,
       Buffer.from(JSON.stringify({ ...platform, rootfs })),

@@ -55,6 +55,8 @@ export interface CommitOptions {
 
 /** An open upload. Disposing it closes it and keeps what was written, to be resumed. */
 export interface Writer extends AsyncDisposable {
+  /** The file that what is written goes to, in its order, until it is committed; undefined if there is none here. */
+  readonly path?: string | undefined
   /** Appends. Not durable until `commit`. */
   write(ctx: Context, data: Uint8Array): Promise<void>
   /** Digest of what was written so far. */

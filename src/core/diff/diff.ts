@@ -15,7 +15,24 @@ export const uncompressedLabel = 'containerd.io/uncompressed'
  */
 export const aloneAnnotation = 'io.wharf.unpack.alone'
 
+/**
+ * A blob that is still coming, in a file that grows from its start. It can be sent to other threads,
+ * which wait on `there` for more.
+ */
+export interface ComingBlob {
+  readonly path: string
+  /** What it will have, in bytes. */
+  readonly size: number
+  /** One number in shared memory: the bytes that are in the file; -1 when no more will come. */
+  readonly there: BigInt64Array
+}
+
+/** The capability of a differ that extracts blobs while they come. */
+export const comingCapability = 'io.wharf.unpack.coming'
+
 export interface ApplyOptions {
+  /** Extract from there what the content store will have later. Nobody has looked at its digest yet. */
+  readonly coming?: ComingBlob | undefined
   /** For stream processors, by their id. */
   readonly payloads?: Readonly<Record<string, Any>>
 }

@@ -48,6 +48,10 @@ export class NamespacedWriter implements Writer {
     return this.#inner?.digest() ?? this.#options.blob
   }
 
+  get path(): string | undefined {
+    return this.#inner?.path
+  }
+
   status(): Status {
     const { ref, total, blob } = this.#options
     if (this.#inner) return { ...this.#inner.status(), ref }

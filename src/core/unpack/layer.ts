@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 import { type Context, forCleanup } from '#core/context.ts'
-import { aloneAnnotation, uncompressedLabel } from '#core/diff/diff.ts'
+import { aloneAnnotation, type ComingBlob, uncompressedLabel } from '#core/diff/diff.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
@@ -31,11 +31,17 @@ export interface Extracted extends AsyncDisposable {
   keep(): void
 }
 
+/** Leave to extract a layer, until it is disposed. */
+export interface Leave extends Disposable {
+  /** Its blob, where that is not there yet; what was extracted counts when it has `arrived`. */
+  readonly coming?: { readonly blob: ComingBlob; readonly arrived: () => Promise<void> } | undefined
+}
+
 export interface ExtractOptions {
   /** Without its parent. */
   readonly alone?: boolean
-  /** Waits for the blob and for leave to extract it, which lasts until what it gives is disposed. */
-  readonly begin: () => Promise<Disposable>
+  /** Waits for the blob and for leave to extract it. */
+  readonly begin: () => Promise<Leave>
 }
 
 /**
@@ -165,8 +171,13 @@ async function apply(
   { blob, mounts, alone }: Application,
   begin: ExtractOptions['begin'],
 ): Promise<Descriptor | undefined> {
-  using _leave = await begin()
-  return alone ? await applyAlone(ctx, differ, blob, mounts) : await differ.apply(ctx, blob, mounts)
+  using leave = await begin()
+  const coming = leave.coming?.blob
+  const applied = alone
+    ? await applyAlone(ctx, differ, blob, mounts, coming)
+    : await differ.apply(ctx, blob, mounts, { coming })
+  await leave.coming?.arrived()
+  return applied
 }
 
 interface Application {
@@ -181,10 +192,11 @@ async function applyAlone(
   differ: UnpackPlace['differ'],
   blob: ManifestEntry,
   mounts: readonly Mount[],
+  coming: ComingBlob | undefined,
 ): Promise<Descriptor | undefined> {
   const annotations = { ...blob.annotations, [aloneAnnotation]: 'true' }
   try {
-    return await differ.apply(ctx, { ...blob, annotations }, markingDeletions(mounts))
+    return await differ.apply(ctx, { ...blob, annotations }, markingDeletions(mounts), { coming })
   } catch (err) {
     if (!hasCode(err, 'failed_precondition')) throw err
     return undefined

@@ -243,6 +243,38 @@ void suite('unpacking', root, () => {
     })
   })
 
+  for (const takesComing of [true, false]) {
+    const title = takesComing
+      ? 'a layer that cannot be extracted while it comes is extracted again when it is there'
+      : 'a differ that reads from the store alone gets no layer that still comes'
+    void test(title, async (t) => {
+      await withPlace(t, async ({ ctx, place, sn, put }) => {
+        const image = imageOf('a')
+        await put(ctx, image, ['a'])
+        const calls: string[] = []
+        const differ: UnpackPlace['differ'] = {
+          async apply(_ctx, layer, _mounts, { coming } = {}) {
+            calls.push(coming ? 'coming' : 'there')
+            await Promise.resolve()
+            if (coming) throw new Error('the rest does not come')
+            return layer
+          },
+        }
+        await unpackImage({ ...ctx }, { ...place, takesComing, differ }, image, {
+          async arrived(_own, { size }, onComing) {
+            onComing({ path: '/none', size, there: new BigInt64Array(1) })
+            await new Promise((resolve) => setImmediate(resolve))
+            calls.push('arrived')
+          },
+        })
+        const expected = takesComing ? ['coming', 'arrived', 'there'] : ['arrived', 'there']
+        assert.deepEqual(calls, expected)
+        assert.equal((await sn.stat(ctx, topOf('a'))).kind, 'committed')
+        assert.equal((await Array.fromAsync(sn.list(ctx))).length, 1)
+      })
+    })
+  }
+
   void test('a layer that does not come, or is not what it should be, leaves nothing behind', async (t) => {
     await withPlace(t, async ({ ctx, place, sn, put }) => {
       await put(ctx, imageOf('a', 'b'), ['a', 'b'])

@@ -1,10 +1,18 @@
 import { type Context, namespaceOf } from '#core/context.ts'
+import type { ComingBlob } from '#core/diff/diff.ts'
 import { chainIds } from '#core/images/chain-id.ts'
 import { group } from '#lib/async/group.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
-import { failedPrecondition } from '#lib/errors/errors.ts'
+import { describe, failedPrecondition } from '#lib/errors/errors.ts'
 
-import { claimLayer, commitLayer, type Extracted, extractLayer, type Layer } from './layer.ts'
+import {
+  claimLayer,
+  commitLayer,
+  type Extracted,
+  extractLayer,
+  type Layer,
+  type Leave,
+} from './layer.ts'
 import type { ImageToUnpack, Unpack, UnpackOptions, UnpackPlace, UnpackProgress } from './unpack.ts'
 
 /**
@@ -74,6 +82,7 @@ async function missingLayers(
 /** Waits always for layers further down, so that two images with layers in common do not deadlock. */
 async function unpackMissing(ctx: Context, job: Job, layers: readonly Layer[]): Promise<void> {
   const arrivals: Promise<void>[] = []
+  const comings = layers.map(() => new Coming())
   const done: Promise<void>[] = []
   const arriving = layers.map(({ blob }, index) => async (own: Context): Promise<void> => {
     await owned(arrivals, index, async () => {
@@ -82,16 +91,43 @@ async function unpackMissing(ctx: Context, job: Job, layers: readonly Layer[]): 
         return 'there'
       }
       if ((await Promise.race([job.needed.promise, isThere()])) === 'there') return
-      await job.options.arrived?.(own, blob)
-    })
+      await job.options.arrived?.(own, blob, (coming) => comings[index]?.begins(coming))
+    }).finally(() => comings[index]?.ends())
   })
   const unpacking = layers.map((layer, index) => async (own: Context): Promise<void> => {
     const arrived = async (): Promise<void> => await arrivals[index]
+    const coming = async (): Promise<ComingBlob | undefined> => await comings[index]?.blob()
     const below = index === 0 ? undefined : async (): Promise<void> => await done[index - 1]
-    await owned(done, index, async () => await unpackLayer(own, job, layer, { arrived, below }))
+    await owned(
+      done,
+      index,
+      async () => await unpackLayer(own, job, layer, { arrived, coming, below }),
+    )
   })
   // Arrivals look at what was begun before them.
   await group(ctx, [...unpacking, ...arriving])
+}
+
+/** A blob that may be seen while it comes. */
+class Coming {
+  readonly #known = Promise.withResolvers<void>()
+  #blob: ComingBlob | undefined
+
+  begins(blob: ComingBlob): void {
+    this.#blob = blob
+    this.#known.resolve()
+  }
+
+  ends(): void {
+    this.#blob = undefined
+    this.#known.resolve()
+  }
+
+  /** As soon as it may be seen; undefined when it has come, or will not. */
+  async blob(): Promise<ComingBlob | undefined> {
+    await this.#known.promise
+    return this.#blob
+  }
 }
 
 /** Begins `work` and leaves its promise in `list`, for those who wait for it; that it failed the group tells. */
@@ -109,6 +145,8 @@ async function owned(
 /** What a layer waits for. */
 interface Waits {
   readonly arrived: () => Promise<void>
+  /** What will soon have arrived; undefined for what has already, or never will. */
+  readonly coming: () => Promise<ComingBlob | undefined>
   /** That the layer below is committed; the parent of the first is there. */
   readonly below: (() => Promise<void>) | undefined
 }
@@ -132,18 +170,34 @@ async function extractInTurn(
   ctx: Context,
   { place, needed, options, turns }: Job,
   layer: Layer,
-  { arrived }: Waits,
+  { arrived, coming }: Waits,
   alone: boolean,
 ): Promise<Extracted | undefined> {
-  const begin = async (): Promise<Disposable> => {
+  let blob: ComingBlob | undefined
+  const begin = async (early: boolean): Promise<Leave> => {
     needed.resolve()
-    await arrived()
+    blob = early ? await coming() : undefined
+    if (!blob) await arrived()
     const turn = await turns.acquire(ctx)
-    options.onProgress?.(progress('extracting', layer))
-    return turn
+    const extracting = (): void => options.onProgress?.(progress('extracting', layer))
+    // Until then it is still seen to come.
+    if (blob) arrived().then(extracting, () => undefined)
+    else extracting()
+    return { coming: blob && { blob, arrived }, [Symbol.dispose]: () => turn[Symbol.dispose]() }
   }
-  const extracted = await extractLayer(ctx, place, layer, { alone, begin })
-  return typeof extracted === 'string' ? undefined : extracted
+  const extract = async (early: boolean): Promise<Extracted | undefined> => {
+    const extracted = await extractLayer(ctx, place, layer, { alone, begin: () => begin(early) })
+    return typeof extracted === 'string' ? undefined : extracted
+  }
+  try {
+    return await extract(place.takesComing === true)
+  } catch (err) {
+    if (!blob || ctx.signal.aborted) throw err
+    // What has come is looked at again when it is known to be right.
+    await arrived()
+    ctx.log.debug('extracting a layer again', { digest: layer.blob.digest, error: describe(err) })
+    return await extract(false)
+  }
 }
 
 async function finish(

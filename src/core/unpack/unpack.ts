@@ -1,6 +1,6 @@
 import type { Store } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
-import type { Differ } from '#core/diff/diff.ts'
+import type { ComingBlob, Differ } from '#core/diff/diff.ts'
 import type { ImageConfig, Manifest, ManifestEntry } from '#core/images/oci.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import type { KeyedMutex } from '#lib/async/keyed-mutex.ts'
@@ -13,7 +13,7 @@ import type { Semaphore } from '#lib/async/semaphore.ts'
  *     layer 1   ── arrives ───── extract ──┐       └── commit on 0
  *     layer 2   ── arrives ── extract ─────┴────────────────────── commit on 1
  *
- * A layer is extracted as soon as its blob has come, alone if the snapshotter can put it on its parent
+ * A layer is extracted as soon as its blob has come, or while it comes, alone if the snapshotter can put it on its parent
  * later and the differ tells when it cannot wait for that; else when its parent is there.
  *
  * Source: upstream `core/unpack/unpacker.go`.
@@ -28,6 +28,8 @@ export interface UnpackPlace {
   readonly snapshotterName: string
   /** Whether layers can be extracted before those below them are there. Asked when more than one is missing. */
   canRebase(ctx: Context): Promise<boolean>
+  /** Whether the differ extracts blobs while they come. */
+  readonly takesComing?: boolean
   /** Whether the snapshotter wants to know where layers come from, to get them itself: by annotations. */
   readonly wantsSources?: boolean
   /** Type of the configs of images that are unpacked there; any that is an image's own when absent. */
@@ -59,8 +61,15 @@ export interface UnpackProgress {
 }
 
 export interface UnpackOptions {
-  /** Resolves when the blob of `layer` is in the content store; without it they all are. */
-  readonly arrived?: (ctx: Context, layer: ManifestEntry) => Promise<void>
+  /**
+   * Resolves when the blob of `layer` is in the content store; without it they all are. Some time before, it may
+   * call `onComing`.
+   */
+  readonly arrived?: (
+    ctx: Context,
+    layer: ManifestEntry,
+    onComing: (blob: ComingBlob) => void,
+  ) => Promise<void>
   readonly onProgress?: (progress: UnpackProgress) => void
 }
 

@@ -2,6 +2,7 @@ import type { Store, Writer } from '#core/content/content.ts'
 import { setLabels } from '#core/content/set-labels.ts'
 import { openWriter } from '#core/content/write-blob.ts'
 import { type Context, forCleanup } from '#core/context.ts'
+import type { ComingBlob } from '#core/diff/diff.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Fetcher } from '#core/remotes/remotes.ts'
@@ -37,6 +38,8 @@ export interface Download {
   readonly labels: (known: Labels) => Labels
   /** Hears how many bytes are there. */
   readonly onProgress?: (offset: number) => void
+  /** Hears, if it has not come before, that it will soon have come, and where it can be seen until then. */
+  readonly onComing?: ((blob: ComingBlob) => void) | undefined
 }
 
 export interface DownloadsOptions {

@@ -1,6 +1,7 @@
 import type { Writer } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
 
+import { Arrival } from './arrival.ts'
 import type { Download } from './downloads.ts'
 import { inParts, type Parts } from './parts.ts'
 
@@ -30,11 +31,17 @@ export const defaultSplitting: Splitting = {
 export async function receive(
   ctx: Context,
   writer: Writer,
-  { fetcher, target, onProgress }: Pick<Download, 'fetcher' | 'target' | 'onProgress'>,
+  {
+    fetcher,
+    target,
+    onProgress,
+    onComing,
+  }: Pick<Download, 'fetcher' | 'target' | 'onProgress' | 'onComing'>,
   splitting: Splitting,
 ): Promise<string> {
   let { offset } = writer.status()
-  const writes = new Writes(ctx, writer)
+  const arrival = Arrival.of(writer, target.size, onComing)
+  const writes = new Writes(ctx, writer, (written) => arrival?.grown(written))
   const append = async (chunk: Uint8Array): Promise<void> => {
     await writes.add(chunk)
     offset += chunk.length
@@ -58,6 +65,9 @@ export async function receive(
     }
     await writes.done()
     return body.host
+  } catch (err) {
+    arrival?.failed()
+    throw err
   } finally {
     await writes.settled()
   }
@@ -71,11 +81,16 @@ class Writes {
   readonly #ctx: Context
   readonly #writer: Writer
   readonly #queue: { readonly size: number; readonly written: Promise<void> }[] = []
+  readonly #onWritten: (offset: number) => void
   #ahead = 0
+  #written: number
 
-  constructor(ctx: Context, writer: Writer) {
+  /** `onWritten` hears up to where all is in the file. */
+  constructor(ctx: Context, writer: Writer, onWritten: (offset: number) => void) {
     this.#ctx = ctx
     this.#writer = writer
+    this.#onWritten = onWritten
+    this.#written = writer.status().offset
   }
 
   /** Begins a write, and waits while too much is under way. @throws what an earlier one failed with. */
@@ -103,5 +118,7 @@ class Writes {
     await first.written
     this.#queue.shift()
     this.#ahead -= first.size
+    this.#written += first.size
+    this.#onWritten(this.#written)
   }
 }

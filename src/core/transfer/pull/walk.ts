@@ -1,5 +1,6 @@
 import { setLabels } from '#core/content/set-labels.ts'
 import type { Context } from '#core/context.ts'
+import type { ComingBlob } from '#core/diff/diff.ts'
 import { isConfig, isIndex, isLayer, isManifest, parseConfig } from '#core/images/oci.ts'
 import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
 import { configPlatform } from '#core/images/oci.ts'
@@ -145,7 +146,7 @@ export class Walk {
       place,
       { name: reference, manifest: told, config: parseConfig(bytes) },
       {
-        arrived: async (own, layer) => await this.#fetch(own, layer),
+        arrived: async (own, layer, onComing) => await this.#fetch(own, layer, onComing),
         onProgress: ({ event, layer }) => tracker[event](layer),
       },
     )
@@ -175,7 +176,11 @@ export class Walk {
     )
   }
 
-  async #fetch(ctx: Context, target: ManifestEntry): Promise<void> {
+  async #fetch(
+    ctx: Context,
+    target: ManifestEntry,
+    onComing?: (blob: ComingBlob) => void,
+  ): Promise<void> {
     const { downloads, fetcher, reference, tracker } = this.#options
     tracker.add(target)
     const wasThere = await downloads.load(ctx, {
@@ -184,6 +189,7 @@ export class Walk {
       target,
       labels: (known: Labels) => distributionSource(reference, known),
       onProgress: (offset) => tracker.loading(target, offset),
+      onComing,
     })
     if (wasThere) tracker.exists(target)
     else tracker.complete(target)

@@ -57,6 +57,10 @@ export class LocalWriter implements Writer {
     this.#lock = lock
   }
 
+  get path(): string {
+    return this.#paths.data
+  }
+
   status(): Status {
     return this.#status
   }

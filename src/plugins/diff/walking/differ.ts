@@ -17,8 +17,9 @@ import type { LocalMountManager } from '#core/mount/manager.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { span } from '#core/trace.ts'
 import type { Compression } from '#lib/bytes/compression.ts'
-import { codeOf, hasCode, unimplemented } from '#lib/errors/errors.ts'
+import { codeOf, hasCode, unavailable, unimplemented } from '#lib/errors/errors.ts'
 
+import { ComingFile } from './coming-file.ts'
 import type { ApplyJob, JobResult } from './jobs.ts'
 import { type LayerLimits, noLimits } from './limits.ts'
 import { mayBeCompressed, ociLayer, ociLayerGzip, ociLayerZstd } from './media-type.ts'
@@ -78,14 +79,19 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     const compressed = mayBeCompressed(mediaType)
     const processing = steps.length > 0 ? { steps, idleMs } : undefined
     const began = performance.now()
-    await using reader = await this.#store.reader(ctx, layer.digest)
+    if (options.coming && processing) {
+      throw unavailable('a layer that goes through stream processors must have come')
+    }
+    await using blob = options.coming
+      ? await ComingFile.open(options.coming)
+      : await this.#store.reader(ctx, layer.digest)
     await using held = await this.#mounts?.hold(ctx, mounts)
     const system = held?.system ?? mounts
     const alone = layer.annotations?.[aloneAnnotation] !== undefined
-    const limits = { ...this.#limits, blobBytes: reader.size }
+    const limits = { ...this.#limits, blobBytes: blob.size }
     const job = { compressed, mounts: system, processing, alone, limits }
     const unpack = async (own: Context): Promise<JobResult> => {
-      const { stages = [], ...unpacked } = await this.#unpack(own, reader, job)
+      const { stages = [], ...unpacked } = await this.#unpack(own, blob, job)
       for (const { name, from, to } of stages) {
         own.trace?.begin(name, { startTime: from }).end(undefined, to)
       }
@@ -141,9 +147,12 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
   /** Reads the blob from its file if it has one, and through this thread if not. */
   async #unpack(
     ctx: Context,
-    reader: Reader,
+    reader: Reader | ComingFile,
     job: Omit<ApplyJob, 'kind' | 'blob' | 'tempDir' | 'cancelled'>,
   ): Promise<JobResult> {
+    if (reader instanceof ComingFile) {
+      return await this.#pool.run(ctx, { kind: 'apply', blob: reader.blob, ...job })
+    }
     if (reader.path !== undefined) {
       return await this.#pool.run(ctx, { kind: 'apply', blob: reader.path, ...job })
     }

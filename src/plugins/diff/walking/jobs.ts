@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 
+import type { ComingBlob } from '#core/diff/diff.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import { CodedError, type ErrorCode, resourceExhausted } from '#lib/errors/errors.ts'
 import { isFull } from '#lib/fs/has-errno.ts'
@@ -46,8 +47,8 @@ export interface Processing {
 /** Unpack a layer. */
 export interface ApplyJob extends AnyJob {
   readonly kind: 'apply'
-  /** The file of the blob, or where its pieces come from. */
-  readonly blob: string | MessagePort
+  /** The file of the blob, or where its pieces come from. One that still comes is not processed. */
+  readonly blob: string | MessagePort | ComingBlob
   /** What comes first, before it is decompressed. */
   readonly processing?: Processing | undefined
   readonly compressed: boolean

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { aloneAnnotation } from '#core/diff/diff.ts'
+import { aloneAnnotation, comingCapability } from '#core/diff/diff.ts'
 import { describe } from '#lib/errors/errors.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { DiffPlugin, MetadataPlugin, MountManagerPlugin } from '#plugins/types.ts'
@@ -47,7 +47,7 @@ export const walkingPlugin = definePlugin({
   },
   async init({ ctx, config, daemon, deps, meta }) {
     meta.platforms.push(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)
-    meta.capabilities.push(aloneAnnotation)
+    meta.capabilities.push(aloneAnnotation, comingCapability)
     const tempDir = join(daemon.root, 'tmpmounts')
     await mkdir(tempDir, { recursive: true, mode: 0o700 })
     removeLeftMounts(tempDir, (path, err) => {

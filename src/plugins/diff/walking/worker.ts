@@ -1,5 +1,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads'
 
+import type { ComingBlob } from '#core/diff/diff.ts'
+
 import type { ExtractTarget } from './extractor.ts'
 import { applyLayer, type ApplyLayerOptions, type LayerResult } from './apply-layer.ts'
 import { compareTrees } from './compare-trees.ts'
@@ -15,6 +17,7 @@ import {
 import { mountTemporarily, openTarget, readOnly } from './mounted.ts'
 import { pulledPieces, pushingOutput } from './piece-port.ts'
 import { ProcessedLayer } from './processed.ts'
+import { readComingPieces } from './read-coming.ts'
 import { readFilePieces } from './read-file.ts'
 
 /*
@@ -46,20 +49,32 @@ const now = (): number => performance.timeOrigin + performance.now()
 type Hooks = Pick<ApplyLayerOptions, 'check' | 'onUnpacked' | 'limits'>
 
 async function applyBlob(job: ApplyJob, hooks: Hooks): Promise<LayerResult> {
+  const { blob, processing, compressed } = job
   using opened = openTarget(job.mounts, job)
-  if (job.processing) return await applyProcessed(job, job.processing, opened.target, hooks)
-  const pieces = typeof job.blob === 'string' ? readFilePieces(job.blob) : pulledPieces(job.blob)
-  return await applyLayer(pieces, opened.target, { compressed: job.compressed, ...hooks })
+  const { target } = opened
+  if (isComing(blob)) {
+    return await applyLayer(readComingPieces(blob, hooks.check), target, { compressed, ...hooks })
+  }
+  if (processing) return await applyProcessed({ ...job, blob, processing }, target, hooks)
+  const pieces = typeof blob === 'string' ? readFilePieces(blob) : pulledPieces(blob)
+  return await applyLayer(pieces, target, { compressed, ...hooks })
+}
+
+const isComing = (blob: ApplyJob['blob']): blob is ComingBlob =>
+  typeof blob === 'object' && 'there' in blob
+
+interface ProcessedJob extends ApplyJob {
+  readonly blob: string | MessagePort
+  readonly processing: Processing
 }
 
 async function applyProcessed(
-  job: ApplyJob,
-  processing: Processing,
+  job: ProcessedJob,
   target: ExtractTarget,
   hooks: Hooks,
 ): Promise<LayerResult> {
   using cancelled = cancellation(job.cancelled)
-  using layer = new ProcessedLayer(job.blob, processing)
+  using layer = new ProcessedLayer(job.blob, job.processing)
   try {
     const { compressed } = job
     return await applyLayer(layer.pieces(cancelled.signal), target, {

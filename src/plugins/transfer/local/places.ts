@@ -1,4 +1,4 @@
-import { aloneAnnotation, type Differ } from '#core/diff/diff.ts'
+import { aloneAnnotation, comingCapability, type Differ } from '#core/diff/diff.ts'
 import { isConfig } from '#core/images/oci.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { onlyPlatform, onlySystemOf, type PlatformMatcher } from '#core/platforms/match.ts'
@@ -97,6 +97,7 @@ function configure(
       snapshotterName: unpack.snapshotter,
       wantsSources: wantsSources === 'true',
       canRebase: () => Promise.resolve(canRebase),
+      takesComing: metaOf('differ', differName)?.capabilities.includes(comingCapability) === true,
       ...(unpack.configType !== '' && { configType: unpack.configType }),
       layerTypes: unpack.layerTypes,
       atOnce: layersAtOnce,
