@@ -8,6 +8,7 @@ import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
 import { logPathOf } from './logs/container-log.ts'
 import { type ReadLogOptions, readLog } from './logs/read-log.ts'
+import { livesStill } from './logs/task-life.ts'
 import { Process } from './process.ts'
 import type { Session } from './session.ts'
 import { parseProcess } from './spec/parse.ts'
@@ -96,13 +97,16 @@ export class Container implements AsyncDisposable {
 
   /**
    * What it has written, if its output goes to the log driver `json-file`: `logUri` of `start`.
+   * Following goes on through restarts of the daemon and of the shim host.
    *
    * @throws `not_found`; `failed_precondition` when its output goes elsewhere.
    */
   async *logs(options: ReadLogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
     const { labels } = await this.info(options)
     const { id } = this
-    yield* readLog(logPathOf({ id, labels, stdout: await this.#stdout(options) }), options)
+    const path = logPathOf({ id, labels, stdout: await this.#stdout(options) })
+    const lives = async (): Promise<boolean> => await livesStill(this.#session, id, options)
+    yield* readLog(path, { ...options, lives })
   }
 
   /** Removes it with its snapshot. @throws `not_found`; `failed_precondition` while it has a task. */
