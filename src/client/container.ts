@@ -8,7 +8,7 @@ import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
 import { logPathOf } from './logs/container-log.ts'
 import { type ReadLogOptions, readLog } from './logs/read-log.ts'
-import { livesStill } from './logs/task-life.ts'
+import { livesStill, startOf } from './logs/task-life.ts'
 import { Process } from './process.ts'
 import type { Session } from './session.ts'
 import { parseProcess } from './spec/parse.ts'
@@ -104,8 +104,14 @@ export class Container implements AsyncDisposable {
   async *logs(options: ReadLogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
     const { labels } = await this.info(options)
     const { id } = this
-    const path = logPathOf({ id, labels, stdout: await this.#stdout(options) })
-    const lives = async (): Promise<boolean> => await livesStill(this.#session, id, options)
+    const { stdout, pid } = await this.#state(options)
+    const path = logPathOf({ id, labels, stdout })
+    const start = pid > 0 ? await startOf(pid) : undefined
+    // A daemon that has just come may not have found the task yet: the process itself is asked.
+    const lives = async (): Promise<boolean> =>
+      start === undefined
+        ? await livesStill(this.#session, id, options)
+        : (await startOf(pid)) === start
     yield* readLog(path, { ...options, lives })
   }
 
@@ -142,14 +148,14 @@ export class Container implements AsyncDisposable {
   }
 
   /** Empty without a task. */
-  async #stdout(options: AbortOptions): Promise<string> {
+  async #state(options: AbortOptions): Promise<{ readonly stdout: string; readonly pid: number }> {
     const ctx = this.#session.context(options)
     try {
       const task = await this.#session.tasks.get(ctx, this.id)
-      return (await task.state(ctx)).stdout
+      return await task.state(ctx)
     } catch (err) {
       if (!hasCode(err, 'not_found')) throw err
-      return ''
+      return { stdout: '', pid: 0 }
     }
   }
 

@@ -15,6 +15,8 @@ import { packageRoot } from '#lib/release/release.ts'
 import { type TestDaemon, run, startDaemon } from '#testing/daemon.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
 
+import { processesWith } from './runtime-bench.ts'
+
 const image = 'docker.io/library/busybox:latest'
 const wharf = join(packageRoot, 'bin/wharf.mjs')
 
@@ -123,7 +125,7 @@ suite('logs of containers', { skip: process.getuid?.() !== 0 && 'needs root' }, 
       args: ['sh', '-c', script],
     })
     container.keep()
-    const task = await container.start({ logUri: uriOf('adopted', '?max-size=10k&max-file=1000') })
+    await container.start({ logUri: uriOf('adopted', '?max-size=10k&max-file=1000') })
     const follower = spawn(process.execPath, logs('--follow', 'adopted'), {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -134,13 +136,18 @@ suite('logs of containers', { skip: process.getuid?.() !== 0 && 'needs root' }, 
     })
     const more = async (): Promise<void> => {
       const enough = seen.length + 20
-      while (seen.length < enough) await once(follower.stdout, 'data')
+      while (seen.length < enough) {
+        assert.equal(follower.exitCode, null, 'it goes on')
+        await Promise.race([once(follower.stdout, 'data'), over])
+      }
     }
     await more()
     for (const withDaemon of [false, true]) {
-      const host = hostOf(task.pid)
+      // An adopted container is no child of its host.
+      const hosts = processesWith('containerd-shim', daemon.dir, 'serve')
+      assert.equal(hosts.length, 1)
       if (withDaemon) await daemon.stop('SIGKILL')
-      process.kill(host, 'SIGKILL')
+      for (const host of hosts) process.kill(host, 'SIGKILL')
       if (withDaemon) await daemon.start()
       await more()
     }

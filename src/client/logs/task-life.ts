@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Session } from '#client/session.ts'
@@ -11,6 +12,17 @@ const answerMs = 5_000
 const awayMs = 60_000
 /** Between two questions to a daemon that is away, ms. */
 const retryMs = 200
+
+/**
+ * When the process began that has this pid, in the kernel's ticks; `undefined` for none, and for one
+ * that has ended. A pid with its start is one process only.
+ */
+export async function startOf(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  // The name, in parentheses, may itself contain any character.
+  const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return state === 'Z' || state === 'X' ? undefined : fields[18]
+}
 
 /**
  * Whether the first process of a container lives, asked of the daemon, which may be just restarted
