@@ -1,6 +1,8 @@
 import { tmpdir } from 'node:os'
 
+import type { AbortOptions } from '#lib/async/mutex.ts'
 import { type GrpcClientOptions, connectGrpc } from '#lib/grpc/client.ts'
+import type { Connection } from '#lib/rpc/rpc.ts'
 
 import { Client } from './client.ts'
 import { Session, type SessionSettings } from './session.ts'
@@ -25,10 +27,12 @@ const defaults: Omit<SessionSettings, 'fifoDir'> = {
  */
 export async function connect(address: string, options: ConnectOptions = {}): Promise<Client> {
   const { signal, connectMs, tls, ...settings } = options
-  const connection = await connectGrpc(address, {
-    signal,
-    ...(connectMs !== undefined && { connectMs }),
-    ...(tls && { tls }),
-  })
-  return new Client(new Session(connection, { fifoDir: tmpdir(), ...defaults, ...settings }))
+  const dial = async ({ signal: leave }: AbortOptions): Promise<Connection> =>
+    await connectGrpc(address, {
+      signal: leave,
+      ...(connectMs !== undefined && { connectMs }),
+      ...(tls && { tls }),
+    })
+  const given = { fifoDir: tmpdir(), ...defaults, ...settings }
+  return new Client(new Session(await dial(signal ? { signal } : {}), given, dial))
 }

@@ -8,6 +8,7 @@ import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
 import { logPathOf } from './logs/container-log.ts'
 import { type ReadLogOptions, readLog } from './logs/read-log.ts'
+import { livesStill, startOf } from './logs/task-life.ts'
 import { Process } from './process.ts'
 import type { Session } from './session.ts'
 import { parseProcess } from './spec/parse.ts'
@@ -96,13 +97,22 @@ export class Container implements AsyncDisposable {
 
   /**
    * What it has written, if its output goes to the log driver `json-file`: `logUri` of `start`.
+   * Following goes on through restarts of the daemon and of the shim host.
    *
    * @throws `not_found`; `failed_precondition` when its output goes elsewhere.
    */
   async *logs(options: ReadLogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
     const { labels } = await this.info(options)
     const { id } = this
-    yield* readLog(logPathOf({ id, labels, stdout: await this.#stdout(options) }), options)
+    const { stdout, pid } = await this.#state(options)
+    const path = logPathOf({ id, labels, stdout })
+    const start = pid > 0 ? await startOf(pid) : undefined
+    // A daemon that has just come may not have found the task yet: the process itself is asked.
+    const lives = async (): Promise<boolean> =>
+      start === undefined
+        ? await livesStill(this.#session, id, options)
+        : (await startOf(pid)) === start
+    yield* readLog(path, { ...options, lives })
   }
 
   /** Removes it with its snapshot. @throws `not_found`; `failed_precondition` while it has a task. */
@@ -138,14 +148,14 @@ export class Container implements AsyncDisposable {
   }
 
   /** Empty without a task. */
-  async #stdout(options: AbortOptions): Promise<string> {
+  async #state(options: AbortOptions): Promise<{ readonly stdout: string; readonly pid: number }> {
     const ctx = this.#session.context(options)
     try {
       const task = await this.#session.tasks.get(ctx, this.id)
-      return (await task.state(ctx)).stdout
+      return await task.state(ctx)
     } catch (err) {
       if (!hasCode(err, 'not_found')) throw err
-      return ''
+      return { stdout: '', pid: 0 }
     }
   }
 

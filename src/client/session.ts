@@ -24,6 +24,9 @@ export interface SessionSettings {
   readonly fifoDir: string
 }
 
+/** Makes another connection to the same daemon. @throws `unavailable` when nobody answers. */
+export type Dial = (options: AbortOptions) => Promise<Connection>
+
 /** A connection with settings, and the core contracts over it: what the parts of a client share. */
 export class Session {
   readonly connection: Connection
@@ -35,10 +38,12 @@ export class Session {
   readonly leases: RemoteLeaseManager
   readonly namespaces: RemoteNamespaceStore
   readonly tasks: RemoteTaskManager
+  readonly #dial: Dial
 
-  constructor(connection: Connection, settings: SessionSettings) {
+  constructor(connection: Connection, settings: SessionSettings, dial: Dial) {
     this.connection = connection
     this.settings = settings
+    this.#dial = dial
     this.containers = new RemoteContainerStore(connection)
     this.content = new RemoteContentStore(connection)
     this.differ = new RemoteDiffer(connection)
@@ -55,7 +60,12 @@ export class Session {
 
   /** The same connection with other settings. */
   with(settings: Partial<SessionSettings>): Session {
-    return new Session(this.connection, { ...this.settings, ...settings })
+    return new Session(this.connection, { ...this.settings, ...settings }, this.#dial)
+  }
+
+  /** A session of its own, which also finds a daemon that was started anew. Its connection is the caller's to close. */
+  async again(options: AbortOptions): Promise<Session> {
+    return new Session(await this.#dial(options), this.settings, this.#dial)
   }
 
   /** The context of one call. It ends with the caller's signal, or with the connection. */

@@ -24,6 +24,7 @@ export const defaultTimeouts: Readonly<Record<string, number>> = {
   'io.containerd.timeout.shim.load': 5000,
   'io.containerd.timeout.shim.shutdown': 3000,
   'io.containerd.timeout.task.state': 2000,
+  'io.wharf.timeout.sandbox.away': 120_000,
   'io.wharf.timeout.task.create': 600_000,
   'io.wharf.timeout.task.delete': 60_000,
   'io.wharf.timeout.task.exec': 600_000,

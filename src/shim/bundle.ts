@@ -1,7 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { isErrno } from '#sys/errno.ts'
+
+import { writeFile } from './write-file.ts'
 
 /**
  * What a shim keeps in a bundle for whoever comes after it. Source: upstream `runc/container.go`.
@@ -78,8 +80,8 @@ export function writeOptions(bundle: string, options: RuntimeOptions): void {
     ...(options.criuWorkPath ? { criu_work_path: options.criuWorkPath } : {}),
     ...(options.shimCgroup ? { shim_cgroup: options.shimCgroup } : {}),
   }
-  writeFileSync(join(bundle, 'options.json'), JSON.stringify(stored), { mode: 0o600 })
-  writeFileSync(join(bundle, 'runtime'), options.binaryName, { mode: 0o600 })
+  writeFile(join(bundle, 'options.json'), JSON.stringify(stored))
+  writeFile(join(bundle, 'runtime'), options.binaryName)
 }
 
 /** The options of a container, also one that another shim made; defaults when there are none. */

@@ -9,7 +9,7 @@ import {
   TaskStartSchema,
 } from '#gen/events/task_pb.ts'
 import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/errors/errors.ts'
-import { cgroupPaths } from '#sys/cgroup.ts'
+import { cgroupPathsIn, cgroupsText } from '#sys/cgroup.ts'
 import type { MountInfo } from '#sys/mount-info.ts'
 import { lives, type ProcessIdentity } from '#sys/process-end.ts'
 
@@ -72,8 +72,8 @@ export class Container {
   readonly #execs = new Map<string, ExecProcess>()
   /** Which processes they were when they were first recorded. */
   readonly #identities = new Map<number, ProcessIdentity | undefined>()
-  /** The control groups, which it keeps for its life. */
-  #groups: ReadonlyMap<string, string> | undefined
+  /** The control groups, which it keeps for its life, as the kernel writes them. */
+  #groups: string | undefined
   #memory: MemoryWatch | undefined
   #initEnded = false
   #isRecorded = false
@@ -175,8 +175,8 @@ export class Container {
 
   #findGroups(): ReadonlyMap<string, string> {
     try {
-      this.#groups ??= cgroupPaths(this.init.pid, this.#services.cgroupMounts)
-      return this.#groups
+      this.#groups ??= cgroupsText(this.init.pid)
+      return cgroupPathsIn(this.#groups, this.#services.cgroupMounts)
     } catch (err) {
       throw notFound('cgroup does not exist', { cause: err })
     }

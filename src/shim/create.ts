@@ -51,9 +51,10 @@ export async function createContainer(
   writeOptions(bundle, options)
   const runc = openRunc(bundle, services.namespace, options)
 
+  const patience = patienceUntil(work.deadline)
   await using undo = new AsyncDisposableStack()
   const rootfs = await span(work, 'mount', async () => {
-    return await services.rootfs.mount(id, bundle, request.rootfs)
+    return await services.rootfs.mount(id, bundle, request.rootfs, patience)
   })
   undo.defer(() => rootfs.release())
   const streams = undo.use(
@@ -63,7 +64,7 @@ export async function createContainer(
       services.log.with({ id }),
     ),
   )
-  const creation = { id, bundle, options, streams, signal: patienceUntil(work.deadline) }
+  const creation = { id, bundle, options, streams, signal: patience }
   if (path === '') {
     await span(work, 'runc create', async () => await runCreate(runc, creation))
     undo.defer(async () => {

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Logger } from '#core/context.ts'
@@ -19,6 +19,7 @@ import { drain } from './stdio/drain.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
 import type { Work } from './work.ts'
+import { writeFile } from './write-file.ts'
 
 export interface ExecOptions {
   readonly containerId: string
@@ -120,7 +121,8 @@ export class ExecProcess implements TaskProcess {
     const streams = undo.use(await openStdio(stdio, owner, log))
     const pidFile = execPidFile(bundle, execId)
     const processFile = join(bundle, `${execId}.process.json`)
-    writeFileSync(processFile, withTerminal(spec, stdio.terminal), { mode: 0o600 })
+    undo.defer(() => rmSync(processFile, { force: true }))
+    writeFile(processFile, withTerminal(spec, stdio.terminal))
     try {
       const { fds, consoleSocket } = streams
       const own = { process: processFile, pidFile, signal: patience }
@@ -128,9 +130,8 @@ export class ExecProcess implements TaskProcess {
       await runc.exec(containerId, options)
     } catch (err) {
       throw runtimeError('OCI runtime exec failed', runc.log, err)
-    } finally {
-      rmSync(processFile, { force: true })
     }
+    rmSync(processFile, { force: true })
     const pid = readPid(pidFile)
     undo.defer(() => killIfAny(pid))
     await streams.handedOver()

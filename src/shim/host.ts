@@ -73,6 +73,8 @@ async function open(
   setThreadName('wharf-shim')
   // It is the daemon's: systemd would take the runtime's word for it.
   delete process.env['NOTIFY_SOCKET']
+  // This is for the host alone: see `startHost`.
+  delete process.env['MALLOC_ARENA_MAX']
   const events = scope.use(
     new EventPublisher({ address: env['TTRPC_ADDRESS'] ?? '', namespace, log }),
   )

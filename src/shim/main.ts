@@ -29,6 +29,8 @@ async function run(flags: ShimFlags): Promise<string | Uint8Array | undefined> {
       return await (await import('./delete.ts')).deleteContainer(flags)
     case 'serve':
       return await (await import('./host.ts')).serve(flags, process.env)
+    case 'mount':
+      return await (await import('./mount-apart.ts')).mountAsTold()
     default:
       throw new Error(`shim command "${flags.command}" is none of start, delete`)
   }

@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
+import { describe, hasCode } from '#lib/errors/errors.ts'
 import { mountInfo } from '#sys/mount-info.ts'
 import { type Mount, mountAll, unmountRecursive } from '#sys/mount.ts'
 import { root } from '#testing/root.ts'
@@ -16,6 +17,7 @@ import { HostLog } from './log.ts'
 import { RootfsMounts } from './rootfs.ts'
 
 const openFile = promisify(open)
+const ever = new AbortController().signal
 
 const check = (title: string, body: (scratch: Scratch) => Promise<void>): void => {
   test(title, { timeout: 60_000 }, async (t: TestContext) => {
@@ -71,7 +73,7 @@ class Scratch implements AsyncDisposable {
 
 check('a released rootfs is out of sight before its end', async (scratch) => {
   const bundle = join(scratch.path, 'bundle')
-  const rootfs = await scratch.rootfs.mount('one', bundle, scratch.overlay)
+  const rootfs = await scratch.rootfs.mount('one', bundle, scratch.overlay, ever)
   const inner = join(bundle, 'rootfs/inner')
   mkdirSync(inner)
   mountAll([{ type: 'tmpfs', source: 'tmpfs', options: [] }], inner)
@@ -85,12 +87,17 @@ check('a released rootfs is out of sight before its end', async (scratch) => {
 check(
   'an overlay that is written to again waits for the end of the one before',
   async (scratch) => {
-    const first = await scratch.rootfs.mount('one', join(scratch.path, 'first'), scratch.overlay)
+    const first = await scratch.rootfs.mount(
+      'one',
+      join(scratch.path, 'first'),
+      scratch.overlay,
+      ever,
+    )
     writeFileSync(join(scratch.path, 'first/rootfs/kept'), 'x')
     scratch.block()
     first.release()
     const second = join(scratch.path, 'second')
-    const mounting = scratch.rootfs.mount('two', second, scratch.overlay)
+    const mounting = scratch.rootfs.mount('two', second, scratch.overlay, ever)
     for (let turns = 0; turns < 20; turns++) await turn()
     assert.deepEqual(scratch.mounted(second), [])
     await scratch.unblock()
@@ -101,17 +108,22 @@ check(
 )
 
 check('one that writes elsewhere waits for nothing', async (scratch) => {
-  const first = await scratch.rootfs.mount('one', join(scratch.path, 'first'), scratch.overlay)
+  const first = await scratch.rootfs.mount(
+    'one',
+    join(scratch.path, 'first'),
+    scratch.overlay,
+    ever,
+  )
   scratch.block()
   first.release()
   const source = join(scratch.path, 'lower')
   const bind = [{ type: 'bind', source, options: ['rbind', 'ro'] }]
-  const other = await scratch.rootfs.mount('two', join(scratch.path, 'other'), bind)
+  const other = await scratch.rootfs.mount('two', join(scratch.path, 'other'), bind, ever)
   other.release()
 })
 
 check('the end of a host waits for that of its root file systems', async (scratch) => {
-  const rootfs = await scratch.rootfs.mount('one', join(scratch.path, 'one'), scratch.overlay)
+  const rootfs = await scratch.rootfs.mount('one', join(scratch.path, 'one'), scratch.overlay, ever)
   scratch.block()
   rootfs.release()
   const steps: string[] = []
@@ -126,8 +138,28 @@ check('the end of a host waits for that of its root file systems', async (scratc
 check('a mount that fails leaves nothing behind, and says so', async (scratch) => {
   const bundle = join(scratch.path, 'bundle')
   const mounts = [...scratch.overlay, { type: 'bind', source: '/no/such', options: ['bind'] }]
-  await assert.rejects(scratch.rootfs.mount('one', bundle, mounts), {
+  await assert.rejects(scratch.rootfs.mount('one', bundle, mounts, ever), {
     message: 'failed to mount rootfs component',
   })
   assert.deepEqual(scratch.mounted(bundle), [])
 })
+
+check(
+  'an overlay that does not end keeps the next one waiting no longer than said',
+  async (scratch) => {
+    const first = await scratch.rootfs.mount(
+      'one',
+      join(scratch.path, 'first'),
+      scratch.overlay,
+      ever,
+    )
+    scratch.block()
+    first.release()
+    const second = join(scratch.path, 'second')
+    const late = AbortSignal.abort(new Error('late'))
+    await assert.rejects(scratch.rootfs.mount('two', second, scratch.overlay, late), (err) => {
+      assert.match(describe(err), /the overlay that wrote to .*upper before has not ended in time/)
+      return hasCode(err, 'deadline_exceeded')
+    })
+  },
+)

@@ -4,8 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import type { Logger } from '#core/context.ts'
-import { describe } from '#lib/errors/errors.ts'
+import { raceAbort } from '#lib/async/mutex.ts'
+import { deadlineExceeded, describe } from '#lib/errors/errors.ts'
+import { servedSource } from '#sys/mount-trust.ts'
 import { type Mount, detachRecursive, mountAll } from '#sys/mount.ts'
+
+import { mountApart } from './mount-apart.ts'
 
 const closeFile = promisify(close)
 
@@ -24,6 +28,8 @@ export interface Rootfs {
  * The kernel writes what is left of an overlay to the disk when its last user goes, which takes a
  * tenth of a second where it takes long. So a mount is only detached here, a descriptor keeps it
  * until a thread of Node's pool closes that, and a directory is written to by one overlay at a time.
+ *
+ * What another program or machine answers for (FUSE, NFS) is mounted by a process of its own.
  */
 export class RootfsMounts implements AsyncDisposable {
   readonly #log: Logger
@@ -35,21 +41,44 @@ export class RootfsMounts implements AsyncDisposable {
     this.#log = log
   }
 
-  /** Mounts for container `id`; without mounts all is there already, or the spec names another place. */
-  async mount(id: string, bundle: string, mounts: readonly Mount[]): Promise<Rootfs> {
+  /**
+   * Mounts for container `id`; without mounts all is there already, or the spec names another place.
+   *
+   * @throws why a mount failed, or what has not answered when `signal` aborted.
+   */
+  async mount(
+    id: string,
+    bundle: string,
+    mounts: readonly Mount[],
+    signal: AbortSignal,
+  ): Promise<Rootfs> {
     if (mounts.length === 0) return { release: () => {} }
     const path = join(bundle, 'rootfs')
     const written = mounts.flatMap(({ options }) => writtenBy(options))
     const release = (): void => this.#release(id, path, written)
     mkdirSync(path, { recursive: true, mode: 0o711 })
-    for (const dir of written) await this.#closing.get(dir)
+    for (const dir of written) await this.#awaitEnd(dir, signal)
     try {
-      mountAll(mounts, path)
+      const source = servedSource(mounts)
+      if (source === undefined) mountAll(mounts, path)
+      else await mountApart({ mounts, target: path }, source, signal)
     } catch (err) {
       release()
       throw new Error('failed to mount rootfs component', { cause: err })
     }
     return { release }
+  }
+
+  /** Waits for the overlay that wrote to `dir` before. */
+  async #awaitEnd(dir: string, signal: AbortSignal): Promise<void> {
+    const closing = this.#closing.get(dir)
+    if (!closing) return
+    try {
+      await raceAbort(closing, signal)
+    } catch (err) {
+      const why = `the overlay that wrote to ${dir} before has not ended in time; try again`
+      throw deadlineExceeded(`failed to mount rootfs component: ${why}`, { cause: err })
+    }
   }
 
   /** One that another host has put together. */

@@ -10,6 +10,11 @@ import type { Bootstrap } from './bootstrap.ts'
 
 /** A host allocates little: without much room for young objects it takes 5 MB less. */
 const nodeFlags = ['--max-semi-space-size=1']
+/**
+ * The threads of a host allocate little. With a heap for each of them what they let go lies about in
+ * all: 12 MB after 2500 containers, and 0.6 MB more for each thousand, where one has 7 MB and stays so.
+ */
+const oneHeap = { MALLOC_ARENA_MAX: '1' }
 
 /** What a new host is told. */
 export interface HostOptions {
@@ -31,7 +36,7 @@ export async function startHost(
   const host = spawn(process.execPath, [...nodeFlags, process.argv[1] ?? '', ...args, 'serve'], {
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-    env: { ...env, TTRPC_ADDRESS: bootstrap.ttrpcAddress },
+    env: { ...oneHeap, ...env, TTRPC_ADDRESS: bootstrap.ttrpcAddress },
   })
   await once(host, 'spawn')
   const complaint = await readAll(host.stdio[3])

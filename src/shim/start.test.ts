@@ -220,6 +220,22 @@ suite('the start command', () => {
     }
   })
 
+  check('the host has one heap for its threads, and tells nobody else to', async (shim) => {
+    const [runtime, seen] = [join(shim.dir, 'runtime'), join(shim.dir, 'seen')]
+    await writeFile(runtime, `#!/bin/sh\nenv > ${seen}\nexec runc "$@"\n`, { mode: 0o755 })
+    const options = {
+      typeUrl: OptionsSchema.typeName,
+      value: toBinary(OptionsSchema, create(OptionsSchema, { binaryName: runtime })),
+    }
+    const bundle = await shim.bundle('a', ['true'])
+    const tasks = await shim.connect(bundle)
+    const [host = 0] = shim.hosts()
+    assert.match(readFileSync(`/proc/${host}/environ`, 'utf8'), /(^|\0)MALLOC_ARENA_MAX=1\0/)
+    await tasks.create({ ...bundle.request, options })
+    assert.doesNotMatch(readFileSync(seen, 'utf8'), /MALLOC_ARENA_MAX/)
+    await tasks.delete({ id: 'a' })
+  })
+
   check('-v and -info say what this is', async (shim) => {
     const bundle = await shim.bundle('a', ['true'])
     const version = await shim.shim(bundle, '-v')

@@ -32,9 +32,12 @@ function typeOf(path: string): number | undefined {
  *
  * @throws {SystemError} `ENOENT` when the process has ended.
  */
-export function cgroupsOf(pid: number | 'self'): ReadonlyMap<string, string> {
-  return parseCgroups(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))
-}
+export const cgroupsOf = (pid: number | 'self'): ReadonlyMap<string, string> =>
+  parseCgroups(cgroupsText(pid))
+
+/** The same as the kernel writes it, which takes a tenth of the memory. @throws {SystemError} `ENOENT` */
+export const cgroupsText = (pid: number | 'self'): string =>
+  readFileSync(`/proc/${pid}/cgroup`, 'utf8')
 
 /** Lines of /proc/PID/cgroup: `4:cpu,cpuacct:/user.slice`. */
 export function parseCgroups(text: string): ReadonlyMap<string, string> {
@@ -73,12 +76,18 @@ const ENOENT = 2
  *
  * @throws {SystemError} `ENOENT` when the process has ended.
  */
-export function cgroupPaths(
+export const cgroupPaths = (
   pid: number | 'self',
   mounts: readonly MountInfo[] = cgroupMounts(),
+): ReadonlyMap<string, string> => cgroupPathsIn(cgroupsText(pid), mounts)
+
+/** Likewise, by what `cgroupsText` gave. */
+export function cgroupPathsIn(
+  text: string,
+  mounts: readonly MountInfo[],
 ): ReadonlyMap<string, string> {
   const paths = new Map<string, string>()
-  for (const [controller, group] of cgroupsOf(pid)) {
+  for (const [controller, group] of parseCgroups(text)) {
     const path = pathIn(
       mounts.find((each) => carries(each, controller)),
       group,

@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import { describe } from '#lib/errors/errors.ts'
+import { isErrno } from '#sys/errno.ts'
 import { unmountRecursive } from '#sys/mount.ts'
 import { root } from '#testing/root.ts'
 
-import { type Bench, assertNothingLeft, openBench, processOf } from './runtime-bench.ts'
+import {
+  type Bench,
+  assertNothingLeft,
+  openBench,
+  processesWith,
+  processOf,
+  until,
+} from './runtime-bench.ts'
 
 const options = { builtinShim: true, runtime: 'io.containerd.runc.v2', hangs: true }
 const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
@@ -116,18 +124,118 @@ void suite('a state directory that is full', () => {
   })
 })
 
+void suite('a disk of root and state that is full', () => {
+  const steps = ['create', 'start', 'exec', 'kill', 'delete'] as const
+  for (const full of steps) {
+    check(
+      `while a container is in its step ${full}, is told of, and the step repeated`,
+      async (bench) => {
+        const { ctx, manager } = bench
+        using disk = wholeDisk(bench)
+        const step = async (name: (typeof steps)[number], body: () => Promise<void>) => {
+          if (name === full) disk.fill()
+          const failed = await body().then(
+            () => undefined,
+            (err: unknown) => describe(err),
+          )
+          disk.free()
+          if (failed === undefined) return
+          assert.equal(name, full, failed)
+          assert.match(failed, /(write|runtime|mount).*no space left on device/)
+          assert.notEqual(name, 'delete', failed)
+          await body()
+        }
+        await step('create', async () => void (await bench.create('a', ['sleep', '1000'])))
+        const task = await manager.get(ctx, 'a')
+        await step('start', async () => void (await task.start(ctx)))
+        let execs = 0
+        await step('exec', async () => {
+          const id = `x${(execs += 1)}`
+          await task.exec(ctx, id, { spec: processOf(['true']), ...nowhere })
+          await task.start(ctx, id)
+          assert.equal((await task.wait(ctx, id)).status, 0)
+        })
+        await step('kill', async () => {
+          await task.kill(ctx, { signal: 9 })
+          assert.equal((await task.wait(ctx)).status, 137)
+        })
+        await step('delete', async () => void (await manager.delete(ctx, 'a')))
+        await assertNothingLeft(bench, 'a')
+        await liveOnce(bench, 'a')
+      },
+    )
+  }
+
+  check('loses no container whose host is killed meanwhile', async (bench) => {
+    const { ctx, manager } = bench
+    using disk = wholeDisk(bench)
+    const task = await bench.create('a', ['sleep', '1000'])
+    await task.start(ctx)
+    disk.fill()
+    for (const pid of processesWith('containerd-shim', bench.dir, 'serve')) {
+      process.kill(pid, 'SIGKILL')
+    }
+    await until('the container is adopted', async () => {
+      const found = await manager.get(ctx, 'a')
+      return await found.state(ctx).then(
+        ({ status }) => status === 'running',
+        () => false,
+      )
+    })
+    await end(bench, 'a')
+    disk.free()
+    await liveOnce(bench, 'a')
+  })
+})
+
+/** A disk of its own for all that daemon, shim and OCI runtime keep. */
+function wholeDisk({ dir }: Bench): ReturnType<typeof smallDisk> {
+  const [image, place] = [join(dir, 'disk.img'), join(dir, 'disk')]
+  execFileSync('truncate', ['-s', '16m', image])
+  execFileSync('mkfs.ext4', ['-q', '-m', '0', image])
+  mkdirSync(place)
+  execFileSync('mount', ['-o', 'loop', image, place])
+  const names = ['root', 'state', 'runc']
+  for (const name of names) {
+    for (const path of [join(place, name), join(dir, name)]) mkdirSync(path, { recursive: true })
+    execFileSync('mount', ['--bind', join(place, name), join(dir, name)])
+  }
+  return ballastOn(place, () => {
+    for (const name of [...names, 'disk']) unmountRecursive(join(dir, name), { detach: true })
+  })
+}
+
 /** A small file system at `path`, which can be filled to the last block. */
 function smallDisk(path: string): Disposable & { fill(): void; free(): void } {
   execFileSync('mkdir', ['-p', path])
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', path])
+  // The host may still be letting go of what it used last.
+  return ballastOn(path, () => unmountRecursive(path, { detach: true }))
+}
+
+function ballastOn(path: string, unmount: () => void): Disposable & { fill(): void; free(): void } {
   const ballast = join(path, 'ballast')
   return {
-    fill() {
+    fill: () => fillUp(path, ballast),
+    free: () => rmSync(ballast, { force: true }),
+    [Symbol.dispose]: unmount,
+  }
+}
+
+/** Until not even a byte fits. */
+function fillUp(path: string, ballast: string): void {
+  const fd = openSync(ballast, 'a')
+  try {
+    for (let size = 1 << 20; size >= 1; ) {
       const { bavail, bsize } = statfsSync(path)
-      writeFileSync(ballast, Buffer.alloc(bavail * bsize))
-    },
-    free: () => rmSync(ballast),
-    // The host may still be letting go of what it used last.
-    [Symbol.dispose]: () => unmountRecursive(path, { detach: true }),
+      try {
+        writeSync(fd, Buffer.alloc(Math.max(1, Math.min(size, bavail * bsize))))
+      } catch (err) {
+        if (!isErrno(err, 'ENOSPC')) throw err
+        size >>= 1
+      }
+    }
+  } finally {
+    closeSync(fd)
   }
 }

@@ -6,7 +6,14 @@ import { describe, hasCode } from '#lib/errors/errors.ts'
 import { root } from '#testing/root.ts'
 import { type Cycle, soak, soakMs } from '#testing/soak.ts'
 
-import { type Bench, assertNothingLeft, openBench, processOf, until } from './runtime-bench.ts'
+import {
+  type Bench,
+  assertNothingLeft,
+  openBench,
+  processesWith,
+  processOf,
+  until,
+} from './runtime-bench.ts'
 
 /*
  * The shim host is killed before or after each command of the OCI runtime in turn. Whoever asks
@@ -30,6 +37,52 @@ void suite('a shim host that is killed between two steps', () => {
     }
   })
 })
+
+/** What has been answered when the host is killed; what comes next is asked at once. */
+const gaps = ['create', 'start', 'exec', 'kill', 'delete'] as const
+
+void suite('a shim host that is killed between an answer and the next question', () => {
+  for (const gap of gaps) {
+    void test(`after ${gap}, keeps nobody from going on`, { timeout: 120_000 }, async (t) => {
+      if (!root(t)) return
+      await using bench = await openBench(options)
+      try {
+        await lifeWithGap(bench, gap)
+        await lifeWithGap(bench, undefined)
+      } catch (err) {
+        t.diagnostic(bench.logs.join('\n'))
+        throw err
+      }
+    })
+  }
+})
+
+async function lifeWithGap(bench: Bench, gap: (typeof gaps)[number] | undefined): Promise<void> {
+  const { ctx } = bench
+  const answered = (what: string): void => {
+    if (what !== gap) return
+    for (const pid of processesWith('containerd-shim', bench.dir, 'serve'))
+      process.kill(pid, 'SIGKILL')
+  }
+  await step(bench, 'a', 'created', async () => void (await bench.create('a', ['sleep', '1000'])))
+  answered('create')
+  await step(bench, 'a', 'running', async (task) => void (await task?.start(ctx)))
+  answered('start')
+  await runOnce(bench, 'a')
+  answered('exec')
+  let killed = false
+  await step(bench, 'a', 'stopped', async (task) => {
+    if (!task) return true
+    if (!killed) await task.kill(ctx, { signal: 9 })
+    killed = true
+    answered('kill')
+    await task.wait(ctx)
+    return false
+  })
+  await step(bench, 'a', undefined, async () => void (await bench.manager.delete(ctx, 'a')))
+  answered('delete')
+  await assertNothingLeft(bench, 'a')
+}
 
 async function oneLife(bench: Bench, { number, below, count }: Cycle): Promise<void> {
   const { ctx } = bench

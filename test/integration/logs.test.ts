@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, suite, test } from 'node:test'
@@ -14,6 +14,8 @@ import { codeOf } from '#lib/errors/errors.ts'
 import { packageRoot } from '#lib/release/release.ts'
 import { type TestDaemon, run, startDaemon } from '#testing/daemon.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
+
+import { processesWith } from './runtime-bench.ts'
 
 const image = 'docker.io/library/busybox:latest'
 const wharf = join(packageRoot, 'bin/wharf.mjs')
@@ -116,24 +118,59 @@ suite('logs of containers', { skip: process.getuid?.() !== 0 && 'needs root' }, 
     },
   )
 
-  check('following ends when the shim is killed, and the log can be read', async () => {
-    const args = ['sh', '-c', 'i=0; while true; do i=$((i+1)); echo $i; done']
-    await using container = await client.containers.create('killed', { image, args })
-    await using task = await container.start({
-      logUri: uriOf('killed', '?max-size=50k&max-file=1000'),
+  check('following goes on when the shim host is killed, and when the daemon is, too', async () => {
+    const script = 'i=0; while true; do i=$((i+1)); echo $i; sleep 0.05; done'
+    await using container = await client.containers.create('adopted', {
+      image,
+      args: ['sh', '-c', script],
     })
+    container.keep()
+    await container.start({ logUri: uriOf('adopted', '?max-size=10k&max-file=1000') })
+    const follower = spawn(process.execPath, logs('--follow', 'adopted'), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const seen: number[] = []
+    const over = once(follower, 'exit')
+    follower.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      seen.push(...chunk.split('\n').filter(Boolean).map(Number))
+    })
+    const more = async (): Promise<void> => {
+      const enough = seen.length + 20
+      while (seen.length < enough) {
+        assert.equal(follower.exitCode, null, 'it goes on')
+        await Promise.race([once(follower.stdout, 'data'), over])
+      }
+    }
+    await more()
+    for (const withDaemon of [false, true]) {
+      // An adopted container is no child of its host.
+      const hosts = processesWith('containerd-shim', daemon.dir, 'serve')
+      assert.equal(hosts.length, 1)
+      if (withDaemon) await daemon.stop('SIGKILL')
+      for (const host of hosts) process.kill(host, 'SIGKILL')
+      if (withDaemon) await daemon.start()
+      await more()
+    }
+    await using again = await open()
+    const adopted = await again.containers.get('adopted')
+    await (await adopted.task()).end()
+    assert.deepEqual(await over, [0, null])
+    assert.ok(seen.every((line, n) => n === 0 || line > (seen[n - 1] ?? 0)))
+    await adopted.delete()
+    client = await open()
+  })
+
+  check('following ends with a container whose host was killed with it', async () => {
+    await using container = await client.containers.create('killed', {
+      image,
+      args: ['sh', '-c', 'while true; do echo line; sleep 0.05; done'],
+    })
+    await using task = await container.start({ logUri: uriOf('killed') })
     const log = container.logs({ follow: true })
-    const { value } = await log.next()
-    while (!readdirSync(daemon.dir).includes('killed.log.2')) await new Promise(setImmediate)
-    process.kill(hostOf(task.pid), 'SIGKILL')
-    const lines = (await Array.fromAsync(log)).map((entry) => Number(entry.log))
-    // Another host goes on with the container, once the daemon has started it.
+    assert.equal((await log.next()).value?.log, 'line\n')
+    for (const pid of [hostOf(task.pid), task.pid]) process.kill(pid, 'SIGKILL')
+    for await (const entry of log) assert.equal(entry.log, 'line\n')
     while (!(await isEnded(task))) continue
-    assert.equal(value?.log, '1\n')
-    assert.deepEqual(
-      lines,
-      Array.from(lines, (_, n) => n + 2),
-    )
   })
 
   check('a reader that leaves early is no failure', async () => {

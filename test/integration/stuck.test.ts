@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import type { Context } from '#core/context.ts'
 import type { Task } from '#core/runtime/runtime.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
+import { mount, unmount } from '#sys/mount.ts'
 import { mkfifo } from '#sys/node.ts'
 import { root } from '#testing/root.ts'
 
@@ -180,6 +181,54 @@ void suite('a shim that is stopped', () => {
     await end(bench, 'a')
   })
 })
+
+void suite('a file system that nobody answers for', () => {
+  check('holds up no other container, and is named by who waited for it', async (bench) => {
+    const { ctx, manager } = bench
+    await started(bench, 'old')
+    using stuck = silentFuse(join(bench.dir, 'stuck'))
+    const source = join(stuck.path, 'image')
+    const rootfs = [{ type: 'bind', source, options: ['rbind', 'rw'] }]
+    bench.timeouts.set('io.wharf.timeout.task.create', 6 * shortMs)
+    // More than the host has threads for.
+    const ids = ['a', 'b', 'c', 'd', 'e', 'f']
+    const creating = ids.map(async (id) => await bench.create(id, ['true'], { rootfs }))
+    const ended = Promise.allSettled(creating)
+    await until(
+      'all of them wait',
+      () => processesWith('containerd-shim', 'mount').length >= ids.length,
+    )
+    bench.timeouts.delete('io.wharf.timeout.task.create')
+    await started(bench, 'new')
+    await end(bench, 'new')
+    await end(bench, 'old')
+    for (const [n, { status }] of (await ended).entries()) {
+      assert.equal(status, 'rejected')
+      await fails(
+        creating[n] ?? Promise.resolve(),
+        /failed to mount rootfs component: mount .*stuck\/image at .* has not answered in time/,
+      )
+    }
+    for (const id of ids) await assertNothingLeft(bench, id)
+    stuck[Symbol.dispose]()
+    await started(bench, 'a')
+    await end(bench, 'a')
+    assert.equal((await manager.list(ctx)).length, 0)
+  })
+})
+
+/** A file system in user space whose program never says a word. */
+function silentFuse(path: string): Disposable & { readonly path: string } {
+  mkdirSync(path)
+  using scope = new DisposableStack()
+  const fd = openSync('/dev/fuse', 'r+')
+  scope.defer(() => closeSync(fd))
+  const data = `fd=${fd},rootmode=40000,user_id=0,group_id=0`
+  mount({ type: 'fuse', source: 'stuck', target: path, data })
+  scope.defer(() => unmount(path, { detach: true }))
+  const held = scope.move()
+  return { path, [Symbol.dispose]: () => held.dispose() }
+}
 
 void suite('streams that nobody reads', () => {
   check('hold up neither a creation nor a delete', async (bench) => {

@@ -19,20 +19,31 @@ export interface ReadLogOptions extends AbortOptions {
   readonly tail?: number
 }
 
+/** What a follower may ask beside the files. */
+export interface Followed {
+  /**
+   * Whether the process lives, whose log nobody writes: another shim host may go on with it. Without
+   * it such a process counts as ended.
+   */
+  readonly lives?: () => Promise<boolean>
+}
+
 /** How often a follower looks for more, ms. */
 const pollMs = 100
+/** How often at most it asks for a process whose log nobody writes, ms. */
+const lastPollMs = 1_600
 
 /**
  * Reads a log that the driver `json-file` writes, oldest entry first, through every rotation.
  *
- * Following ends when the process has ended and all it wrote was read; a process whose shim was
- * killed counts as ended. What is half written, or is no entry, is skipped.
+ * Following ends when the process has ended and all it wrote was read. What is half written, or is no
+ * entry, is skipped.
  *
  * @throws `not_found`; the reason of the signal.
  */
 export async function* readLog(
   path: string,
-  options: ReadLogOptions = {},
+  options: ReadLogOptions & Followed = {},
 ): AsyncGenerator<LogEntry, void, undefined> {
   const { since, until } = options
   const [from, to] = [toKey(since), toKey(until)]
@@ -46,16 +57,18 @@ export async function* readLog(
 
 async function* lines(
   chain: LogChain,
-  options: ReadLogOptions,
+  options: ReadLogOptions & Followed,
 ): AsyncGenerator<string, void, undefined> {
   const start = await findStart(chain, options)
   let { file } = start
+  let pauseMs = pollMs
   let reader = new LogLines(file, start.offset)
   try {
     for (;;) {
       // In this order: who does not write to this file any more has gone, or there is a next one; and
       // then the rest is all.
-      const over = await isOver(chain, file, options)
+      const writing = await writerOf(chain, file, options)
+      const over = writing === 'nobody'
       const next = await chain.after(file)
       yield* rest(reader, options)
       if (next) {
@@ -65,7 +78,8 @@ async function* lines(
       } else if (over) {
         return
       } else {
-        await sleep(pollMs, undefined, options)
+        pauseMs = writing === 'soon' ? Math.min(lastPollMs, pauseMs * 2) : pollMs
+        await sleep(pauseMs, undefined, options)
       }
     }
   } finally {
@@ -85,14 +99,18 @@ async function* rest(
   }
 }
 
-/** Whether no line can come any more that is asked for. */
-async function isOver(
+/** Who writes the lines that are asked for: nobody any more, somebody, or a next shim host soon. */
+async function writerOf(
   chain: LogChain,
   file: FileHandle,
-  { follow = false, until }: ReadLogOptions,
-): Promise<boolean> {
-  if (!follow || (until && until.getTime() < Date.now())) return true
-  return !(await chain.isWritten(file))
+  { follow = false, until, lives }: ReadLogOptions & Followed,
+): Promise<'nobody' | 'somebody' | 'soon'> {
+  if (!follow || (until && until.getTime() < Date.now())) return 'nobody'
+  if (await chain.isWritten(file)) return 'somebody'
+  if (!lives) return 'nobody'
+  if (await lives()) return 'soon'
+  // Who was just asked may have ended behind a host that has begun to write.
+  return (await chain.isWritten(file)) ? 'somebody' : 'nobody'
 }
 
 async function findStart(

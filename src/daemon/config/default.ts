@@ -63,6 +63,8 @@ export const timeoutMeanings: Readonly<Record<string, string>> = {
   'io.containerd.timeout.shim.load': 'Reconnecting to a shim when the daemon starts.',
   'io.containerd.timeout.shim.shutdown': 'Waiting for a shim to shut down.',
   'io.containerd.timeout.task.state': 'Asking a shim for the state of a task.',
+  'io.wharf.timeout.sandbox.away':
+    'The absence of a sandbox controller of another process while somebody waits for a sandbox.',
   'io.wharf.timeout.task.create': 'The creation of a container by a shim, with its hooks.',
   'io.wharf.timeout.task.delete': 'The deletion of a task or an exec by a shim.',
   'io.wharf.timeout.task.exec': 'The start of a further process by a shim.',

@@ -3,6 +3,7 @@ import { formatPlatform, hostPlatformName, parsePlatform } from '#core/platforms
 import { hasCode, invalidArgument } from '#lib/errors/errors.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { definePlugin, type Meta, type Plugin, type PluginType } from '#plugin/plugin.ts'
+import type { Settings } from '#plugin/settings.ts'
 import {
   ContentPlugin,
   DiffPlugin,
@@ -11,7 +12,7 @@ import {
 } from '#plugins/types.ts'
 import { RemoteContentStore } from '#proxy/content.ts'
 import { RemoteDiffer } from '#proxy/diff.ts'
-import { RemoteSandboxController } from '#proxy/sandbox.ts'
+import { RemoteSandboxController, awayTimeout } from '#proxy/sandbox.ts'
 import { RemoteSnapshotter } from '#proxy/snapshots.ts'
 
 import { Connections } from './connections.ts'
@@ -39,7 +40,10 @@ const kinds: Readonly<Record<string, Make>> = {
   diff: over(DiffPlugin, (connection) => new RemoteDiffer(connection)),
   sandbox: over(
     SandboxControllerPlugin,
-    (connection, name) => new RemoteSandboxController(connection, name),
+    (connection, name, settings) =>
+      new RemoteSandboxController(connection, name, {
+        awayMs: () => settings.timeout(awayTimeout),
+      }),
   ),
 }
 
@@ -83,19 +87,19 @@ function proxyPlugins(proxies: readonly ProxyConfig[], log: Logger): Plugin[] {
 
 function over<T extends object>(
   type: PluginType<T>,
-  open: (connection: Connection, name: string) => T,
+  open: (connection: Connection, name: string, settings: Settings) => T,
 ): Make {
   return (proxy, connections) =>
     definePlugin({
       type,
       id: proxy.name,
-      init({ ctx, meta }) {
+      init({ ctx, meta, daemon }) {
         if (proxy.address === '')
           throw invalidArgument(`proxy plugin "${proxy.name}" has no address`)
         tell(meta, proxy, ctx.log)
         const lent = connections.use(proxy.address)
         // What is remote holds nothing; the connection is what ends with the plugin.
-        return Object.assign(open(lent.connection, proxy.name), {
+        return Object.assign(open(lent.connection, proxy.name, daemon.settings), {
           [Symbol.asyncDispose]: async () => await lent[Symbol.asyncDispose](),
         })
       },

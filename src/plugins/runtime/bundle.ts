@@ -16,6 +16,7 @@ import { type Any, jsonTypes } from '#core/any/any.ts'
 import { validateIdentifier } from '#core/identifiers/identifiers.ts'
 import type { LocalMountManager } from '#core/mount/manager.ts'
 import { alreadyExists, describe, invalidArgument } from '#lib/errors/errors.ts'
+import { fullDisk } from '#lib/fs/full-disk.ts'
 import { isErrno } from '#sys/errno.ts'
 import { unmountRecursive } from '#sys/mount.ts'
 
@@ -63,7 +64,7 @@ export const bundleOf = (roots: BundleRoots, namespace: string, id: string): Bun
  * Makes the bundle of a new task, or of a sandbox, which may have no spec. When it fails nothing of
  * it stays.
  *
- * @throws `invalid_argument` for a bad id; `already_exists`.
+ * @throws `invalid_argument` for a bad id; `already_exists`; `resource_exhausted` on a full disk.
  */
 export function createBundle(
   roots: BundleRoots,
@@ -73,7 +74,15 @@ export function createBundle(
 ): Bundle {
   checkId(id)
   const bundle = bundleOf(roots, namespace, id)
-  const work = join(roots.root, namespace, id)
+  try {
+    makeBundle(bundle, join(roots.root, namespace, id), spec)
+    return bundle
+  } catch (err) {
+    throw fullDisk(err, bundle.path)
+  }
+}
+
+function makeBundle(bundle: Bundle, work: string, spec: Any | undefined): void {
   using undo = new DisposableStack()
   mkdirSync(dirname(bundle.path), { recursive: true, mode: 0o711 })
   makeDirectory(bundle)
@@ -88,7 +97,6 @@ export function createBundle(
   symlinkSync(work, join(bundle.path, 'work'))
   if (spec) writeFileSync(join(bundle.path, 'config.json'), spec.value)
   undo.move()
-  return bundle
 }
 
 /** Removes a bundle, its work directory, and what is mounted below; half of one is fine too. */

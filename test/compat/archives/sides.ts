@@ -118,14 +118,10 @@ export class Side implements AsyncDisposable {
     namespace: string,
     body: (ctx: Context, session: Session) => Promise<T>,
   ): Promise<T> {
-    await using connection = await connectGrpc(this.daemon.address, {})
-    const session = new Session(connection, {
-      namespace,
-      lease: '',
-      snapshotter: 'overlayfs',
-      runtime: '',
-      fifoDir: tmpdir(),
-    })
+    const dial = async () => await connectGrpc(this.daemon.address, {})
+    await using connection = await dial()
+    const settings = { namespace, lease: '', snapshotter: 'overlayfs', runtime: '' }
+    const session = new Session(connection, { ...settings, fifoDir: tmpdir() }, dial)
     return await body(session.context(), session)
   }
 
