@@ -136,6 +136,8 @@ export class ExecProcess implements TaskProcess {
     undo.defer(() => killIfAny(pid))
     await streams.handedOver()
     this.#streams = streams
+    // A client may have come to the end of its input while the program was being started.
+    if (this.#stdinClosed) streams.closeStdin()
     undo.move()
     return pid
   }

@@ -52,6 +52,15 @@ suite('execs of a shim host', () => {
     ])
   })
 
+  check('input that ends while an exec is being started has ended', async (shim, tasks) => {
+    const stdin = await shim.fifo('in')
+    await tasks.exec({ id: 'c', execId: 'x', stdin, spec: execSpec('cat') })
+    const starting = tasks.start({ id: 'c', execId: 'x' })
+    await tasks.closeIO({ id: 'c', execId: 'x', stdin: true })
+    await starting
+    assert.equal((await tasks.wait({ id: 'c', execId: 'x' })).exitStatus, 0)
+  })
+
   check('an exec is killed and listed', async (_shim, tasks) => {
     await tasks.exec({ id: 'c', execId: 'x', spec: execSpec('sleep', '1000') })
     await fails(

@@ -183,6 +183,20 @@ for (const [shimName, options] of Object.entries(shims)) {
       await rejectsWith('already_exists', bench.create('a', ['true']), 'task a: already exists')
     })
 
+    check('who asks for a task that is being created waits for it', async (bench) => {
+      const { ctx, manager } = bench
+      const creating = bench.create('a', ['true'])
+      await until('the bundle', () => existsSync(join(bench.bundle('a'), 'config.json')))
+      const found = manager.get(ctx, 'a')
+      assert.equal(await found, await creating)
+      const failing = bench.create('b', ['true'], {
+        spec: { typeUrl: 'x', value: Buffer.from('{"ociVersion":"1.0.2"}') },
+      })
+      await until('the bundle', () => existsSync(join(bench.bundle('b'), 'config.json')))
+      const missing = assert.rejects(manager.get(ctx, 'b'), { message: 'task b not found' })
+      await Promise.all([assert.rejects(failing), missing])
+    })
+
     check('a container that cannot be made leaves nothing', async (bench) => {
       const failing = bench.create('a', ['true'], {
         spec: { typeUrl: 'x', value: Buffer.from('{"ociVersion":"1.0.2"}') },

@@ -8,12 +8,18 @@ export interface TaskName {
   readonly id: string
 }
 
-/** Tasks or sandboxes that are there, but whose shims are still looked for. Nobody waits for one without end. */
+/** Tasks or sandboxes that somebody is still making or looking for. Nobody waits for one without end. */
 export class Loading {
+  readonly #state: string
   readonly #running = new Map<
     string,
     { readonly namespace: string; readonly done: Promise<void> }
   >()
+
+  /** @param state - What is said of one that takes too long. */
+  constructor(state: string) {
+    this.#state = state
+  }
 
   /** Has those who ask for a task wait until `finding` has ended, well or not. */
   add({ namespace, id }: TaskName, finding: Promise<void>): void {
@@ -29,7 +35,7 @@ export class Loading {
   async of(ctx: Context, { namespace, id }: TaskName, ms: number): Promise<void> {
     const loading = this.#running.get(`${namespace}/${id}`)
     if (!loading || (await endsWithin(ctx, loading.done, ms))) return
-    throw unavailable(`${id}: no shim serves it yet, and one is still looked for`)
+    throw unavailable(`${id}: ${this.#state}`)
   }
 
   /** Waits for all of a namespace, or of every one, as far as they are found in `ms`. */

@@ -29,7 +29,9 @@ const cleanUps = 4
  * Runs tasks through shims, which outlive this process.
  *
  * A task is known from the end of its creation until it is deleted or its shim is lost. Those that
- * an earlier daemon has left are found again in the background; who asks for one of them waits.
+ * an earlier daemon has left are found again in the background. Who asks for one that is being created
+ * or found waits: a client may be at the end of a container's input while that is being created, and
+ * asks for the task to say so.
  */
 export class ShimTaskManager implements TaskManager {
   /** Of the daemon, not of a call. */
@@ -38,7 +40,8 @@ export class ShimTaskManager implements TaskManager {
   readonly #events: Publisher
   readonly #launcher: Launcher
   readonly #tasks = new TaskMap()
-  readonly #loading = new Loading()
+  readonly #loading = new Loading('no shim serves it yet, and one is still looked for')
+  readonly #creating = new Loading('it is still being created')
   readonly #unwatch = new Map<ShimTask, () => void>()
   /** What must end before the manager does. */
   readonly #pending = new Pending()
@@ -67,6 +70,12 @@ export class ShimTaskManager implements TaskManager {
     const bundle = span(ctx, 'bundle', () =>
       createBundle(this.#settings, namespace, id, options.spec),
     )
+    const making = this.#make(ctx, bundle, options)
+    this.#creating.add(bundle, settled(making))
+    return await making
+  }
+
+  async #make(ctx: Context, bundle: Bundle, options: CreateOptions): Promise<Task> {
     const [daemon, settings] = [this.#ctx, this.#settings]
     const [launcher, pending] = [this.#launcher, this.#pending]
     const task = await createTask(ctx, bundle, options, { daemon, settings, launcher, pending })
@@ -134,6 +143,7 @@ export class ShimTaskManager implements TaskManager {
   async #task(ctx: Context, id: string): Promise<ShimTask> {
     const namespace = namespaceOf(ctx)
     await this.#loaded(ctx, namespace, id)
+    await this.#creating.of(ctx, { namespace, id }, 2 * this.#timeout('shim.load'))
     const task = this.#tasks.get(namespace, id)
     if (!task) throw notFound(`task ${id} not found`)
     return task
@@ -238,4 +248,9 @@ export class ShimTaskManager implements TaskManager {
     await loaded
     if (!this.#ctx.signal.aborted) await removeLeftovers(this.#ctx, this.#settings)
   }
+}
+
+/** Resolves when `work` has ended, well or not. */
+async function settled(work: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([work])
 }

@@ -52,7 +52,7 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   readonly #shims = new Map<string, Shim>()
   /** What has taken the place of shims that were lost. */
   readonly #successors = new WeakMap<Shim, Promise<Shim | undefined>>()
-  readonly #loading = new Loading()
+  readonly #loading = new Loading('no shim serves it yet, and one is still looked for')
   readonly #pending = new Pending()
   readonly #stop = new AbortController()
 

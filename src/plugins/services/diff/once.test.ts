@@ -68,8 +68,7 @@ const directoryOf = ([mount]: readonly Mount[]): string => mount?.source ?? ''
 
 test('who comes second is answered when the first has committed, and cannot commit', async (t) => {
   await given(t, async ({ ctx, sn, told, once, held }) => {
-    // As containerd's client and as BuildKit name them.
-    const keys = ['extract-748512384-YKqh top', 'extract-y0fz3k9q4wmhv1s7c2b8nd5ta top'] as const
+    const keys = ['extract-748512384-YKqh top', 'extract-27-b-9_ top'] as const
     const [a, b] = [await sn.prepare(ctx, keys[0], ''), await sn.prepare(ctx, keys[1], '')]
     const applied = [once.apply(ctx, layer, a), once.apply(ctx, layer, b)]
     told.asked[0]?.done()
@@ -83,7 +82,7 @@ test('who comes second is answered when the first has committed, and cannot comm
     await assert.rejects(sn.commit(ctx, 'top', keys[1]))
     await sn.remove(ctx, keys[1])
     // Also who comes when all is done.
-    const late = await sn.prepare(ctx, 'extract-3 top', '')
+    const late = await sn.prepare(ctx, 'extract-3-abcd top', '')
     assert.deepEqual(await once.apply(ctx, layer, late), layer)
     assert.equal(told.asked.length, 1)
   })
@@ -92,9 +91,9 @@ test('who comes second is answered when the first has committed, and cannot comm
 test('when the first fails or gives up, the second does it', async (t) => {
   await given(t, async ({ ctx, sn, told, once }) => {
     const [a, b, c] = [
-      await sn.prepare(ctx, 'extract-1 top', ''),
-      await sn.prepare(ctx, 'extract-2 top', ''),
-      await sn.prepare(ctx, 'extract-3 top', ''),
+      await sn.prepare(ctx, 'extract-1-abcd top', ''),
+      await sn.prepare(ctx, 'extract-2-abcd top', ''),
+      await sn.prepare(ctx, 'extract-3-abcd top', ''),
     ]
     const applied = [a, b, c].map(async (mounts) => await once.apply(ctx, layer, mounts))
     told.asked[0]?.done(new Error('full disk'))
@@ -103,37 +102,59 @@ test('when the first fails or gives up, the second does it', async (t) => {
     told.asked[1]?.done()
     await Promise.race(applied.slice(1))
     const second = directoryOf(told.asked[1]?.mounts ?? []) === directoryOf(b) ? 2 : 3
-    await sn.remove(ctx, `extract-${second} top`)
+    await sn.remove(ctx, `extract-${second}-abcd top`)
     while (told.asked.length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
     told.asked[2]?.done()
     assert.deepEqual(await Promise.all(applied.slice(1)), [layer, layer])
     const third = told.asked[2]?.mounts ?? []
     assert.ok(existsSync(join(directoryOf(third), 'file')))
-    await sn.commit(ctx, 'top', `extract-${5 - second} top`)
+    await sn.commit(ctx, 'top', `extract-${5 - second}-abcd top`)
   })
 })
 
 test('one layer in several places is unpacked in each, and another blob by itself', async (t) => {
   await given(t, async ({ ctx, sn, told, once }) => {
-    const keys = ['extract-1 top', 'extract-2 other', 'active', 'extract-3']
+    const keys = ['extract-1-abcd top', 'extract-2-abcd other', 'active', 'extract-3']
     const all: Promise<Descriptor>[] = []
     for (const key of keys) all.push(once.apply(ctx, layer, await sn.prepare(ctx, key, '')))
     all.push(
-      once.apply({ ...ctx, namespace: 'other' }, layer, await sn.prepare(ctx, 'extract-4 top', '')),
+      once.apply(
+        { ...ctx, namespace: 'other' },
+        layer,
+        await sn.prepare(ctx, 'extract-4-abcd top', ''),
+      ),
     )
     const other = { ...layer, digest: `sha256:${'b'.repeat(64)}` }
-    all.push(once.apply(ctx, other, await sn.prepare(ctx, 'extract-5 top', '')))
+    all.push(once.apply(ctx, other, await sn.prepare(ctx, 'extract-5-abcd top', '')))
     while (told.asked.length < all.length) await new Promise(setImmediate)
     for (const { done } of told.asked) done()
     assert.equal((await Promise.all(all)).length, 6)
   })
 })
 
+test('who commits under a name of its own, as BuildKit does, is not answered for another', async (t) => {
+  await given(t, async ({ ctx, sn, told, once }) => {
+    const keys = ['extract-1-abcd top', 'extract-y0fz3k9q4wmhv1s7c2b8nd5ta top'] as const
+    const first = once.apply(ctx, layer, await sn.prepare(ctx, keys[0], ''))
+    told.asked[0]?.done()
+    await first
+    await sn.commit(ctx, 'top', keys[0])
+    const second = once.apply(ctx, layer, await sn.prepare(ctx, keys[1], ''))
+    const answered = second.then(() => true)
+    const unanswered = async (): Promise<boolean> =>
+      await new Promise((resolve) => setImmediate(resolve, false))
+    while (told.asked.length < 2) if (await Promise.race([answered, unanswered()])) break
+    told.asked[1]?.done()
+    assert.deepEqual(await second, layer)
+    await sn.commit(ctx, 'buildkit-layer-snapshot-v1-top', keys[1])
+  })
+})
+
 test('who waits can be cancelled', async (t) => {
   await given(t, async ({ ctx, sn, told, once }) => {
     const [a, b] = [
-      await sn.prepare(ctx, 'extract-1 top', ''),
-      await sn.prepare(ctx, 'extract-2 top', ''),
+      await sn.prepare(ctx, 'extract-1-abcd top', ''),
+      await sn.prepare(ctx, 'extract-2-abcd top', ''),
     ]
     const first = once.apply(ctx, layer, a)
     const stop = new AbortController()

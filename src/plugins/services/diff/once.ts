@@ -23,7 +23,11 @@ export interface Views {
   readonly leases: Pick<LeaseManager, 'addResource'>
 }
 
-/** A snapshot that a client made to unpack a layer into: `extract-<something> <chain ID>`. */
+/**
+ * A snapshot that a client made to unpack a layer into, and will commit under its chain ID:
+ * `extract-<ns>-<4 letters> <chain ID>`, as containerd's clients have it. BuildKit has `extract-<25 letters>
+ * <chain ID>`, and commits under a name of its own.
+ */
 interface Extraction {
   readonly snapshotter: string
   readonly key: string
@@ -47,10 +51,10 @@ interface Leader {
  *     client A   prepare ── apply ════════ commit
  *     client B   prepare ── apply ················ (as A) ── commit: already exists
  *
- * The same is what has the same chain ID, blob, snapshotter and namespace, whatever the client has put
- * between `extract-` and the chain ID. No more than that: the answer says what is in the blob that was
- * asked for, and a chain ID is only the client's word for it, so one blob never answers for another;
- * and a namespace sees nothing of another one's snapshots, also not that they are there.
+ * The same is what has the same chain ID, blob, snapshotter and namespace. No more than that: the answer
+ * says what is in the blob that was asked for, and a chain ID is only the client's word for it, so one
+ * blob never answers for another; and a namespace sees nothing of another one's snapshots, also not that
+ * they are there.
  */
 export class ApplyOnce implements Differ {
   readonly #differ: Differ
@@ -136,7 +140,7 @@ export class ApplyOnce implements Differ {
     if (directory === undefined) return undefined
     for (const [snapshotter, view] of this.#views.snapshotters) {
       for await (const { kind, name } of view.list(ctx)) {
-        const [, chainId] = /^extract-\S+ (\S+)$/.exec(name) ?? []
+        const [, chainId] = /^extract-\d+-[\w-]{4} (\S+)$/.exec(name) ?? []
         if (kind !== 'active' || chainId === undefined) continue
         const its = await view.mounts(ctx, name).catch(() => [])
         if (directoryOf(its) === directory) return { snapshotter, key: name, chainId }
