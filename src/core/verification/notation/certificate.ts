@@ -62,9 +62,12 @@ const attributes: Readonly<Record<string, string>> = {
   '2.5.4.5': 'SERIALNUMBER',
 }
 
-/** @throws Error when it is not a certificate. */
-export function parseCertificate(source: Buffer | string): Certificate {
+/** @throws Error when it is not a certificate, or not one alone. */
+export function parseCertificate(source: Buffer): Certificate {
   const x509 = new X509Certificate(source)
+  if (source.length !== x509.raw.length) {
+    throw new Error('a certificate is followed by something else')
+  }
   const [body, algorithm] = derInside(x509.raw, derTags.sequence)
   const [oid] = derValues(algorithm?.contents ?? Buffer.alloc(0))
   const fields = derValues(body?.contents ?? Buffer.alloc(0))

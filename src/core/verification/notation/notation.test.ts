@@ -302,6 +302,17 @@ suite('notation signatures', { skip: lacks }, () => {
     })
   })
 
+  test('nothing follows a certificate', async (t) => {
+    await given(t, async ({ target, attach, verify }) => {
+      const { header, ...rest } = envelope({ target, chain })
+      const x5c = header.x5c.map((text) =>
+        Buffer.concat([Buffer.from(text, 'base64'), Buffer.of(7)]).toString('base64'),
+      )
+      attach({ ...rest, header: { ...header, x5c } })
+      refused(await verify(), /is followed by something else/)
+    })
+  })
+
   test('certificates are good from their first moment to their last', () => {
     const value: Envelope = { target: {}, chain }
     const bytes = Buffer.from(JSON.stringify(envelope(value)))
