@@ -189,12 +189,14 @@ for (const [shimName, options] of Object.entries(shims)) {
       await until('the bundle', () => existsSync(join(bench.bundle('a'), 'config.json')))
       const found = manager.get(ctx, 'a')
       assert.equal(await found, await creating)
-      const failing = bench.create('b', ['true'], {
-        spec: { typeUrl: 'x', value: Buffer.from('{"ociVersion":"1.0.2"}') },
-      })
+      const failing = assert.rejects(
+        bench.create('b', ['true'], {
+          spec: { typeUrl: 'x', value: Buffer.from('{"ociVersion":"1.0.2"}') },
+        }),
+      )
       await until('the bundle', () => existsSync(join(bench.bundle('b'), 'config.json')))
       const missing = assert.rejects(manager.get(ctx, 'b'), { message: 'task b not found' })
-      await Promise.all([assert.rejects(failing), missing])
+      await Promise.all([failing, missing])
     })
 
     check('a container that cannot be made leaves nothing', async (bench) => {

@@ -128,7 +128,9 @@ class SocketServer implements TtrpcServer {
 async function end(socket: Socket, connection: ServerConnection): Promise<void> {
   await connection.idle()
   if (socket.destroyed) return
-  const closed = once(socket, 'close')
+  const { promise: closed, resolve } = Promise.withResolvers<void>()
+  // Whatever becomes of what was written: a client may go without having read it.
+  socket.once('close', () => resolve())
   socket.destroySoon()
   await closed
 }

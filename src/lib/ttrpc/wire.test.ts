@@ -207,6 +207,31 @@ suite('the ttrpc server and what a stranger may send', { timeout: soakMs(60_000)
     await once(listener, 'close')
   })
 
+  test('a client that goes with answers unread does not keep it from stopping', async () => {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'ttrpc-'))
+    const path = join(dir.path, 'socket')
+    const called = Promise.withResolvers<void>()
+    const long = 'a'.repeat(3 << 20)
+    const server = await listenTtrpc(
+      { path },
+      options({
+        unary: () => {
+          called.resolve()
+          return text(long)
+        },
+      }),
+    )
+    const socket = connect({ path })
+    socket.on('error', () => undefined)
+    socket.pause()
+    socket.write(toFrame(1, 1, 0, request('Unary', packed)))
+    await called.promise
+    const stopped = server[Symbol.asyncDispose]()
+    setTimeout(() => socket.destroy(), 100)
+    await stopped
+    assert.equal(server.connections, 0)
+  })
+
   test('damaged bytes do not bring it down', { timeout: soakMs(60_000) }, async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'ttrpc-'))
     await soak('ttrpc-damage', 1, async ({ seed, count }) => {
