@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 
+import { parseTar } from '#lib/tar/parser.ts'
 import { hostPlatform } from '#core/platforms/platforms.ts'
 import type { ImageReference, ImageTarget } from '#core/transfer/transfer.ts'
 import { containerd1, containerd2 } from '#testing/containerd.ts'
@@ -71,6 +72,24 @@ const argsOf = (flags: Flags): readonly string[] => [
   ...Object.entries(flags.labels ?? {}).flatMap(([key, value]) => ['--label', `${key}=${value}`]),
 ]
 
+const sum = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+/** The files of an archive, in order: digests, and the text of what says what they are. */
+function contentsOf(archive: Uint8Array): readonly string[] {
+  const contents: string[] = []
+  const pieces: Uint8Array[] = []
+  let name = ''
+  parseTar([archive], {
+    entry: (entry) => void ({ name } = entry),
+    data: (bytes) => void pieces.push(bytes),
+    end() {
+      const bytes = Buffer.concat(pieces.splice(0))
+      contents.push(`${name} ${name.endsWith('.json') ? bytes.toString() : sum(bytes)}`)
+    },
+  })
+  return contents
+}
+
 suite('archives beside containerd', { skip }, () => {
   let theirs: Side
   let ours: Side
@@ -134,7 +153,7 @@ suite('archives beside containerd', { skip }, () => {
       allPlatforms: flags.all === true,
       skipCompatibilityManifest: flags.skipJson === true,
     })
-    const sum = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+    assert.deepEqual(contentsOf(made), contentsOf(readFileSync(out)))
     assert.equal(sum(made), sum(readFileSync(out)), out)
     await ours.ctr(namespace, 'image', 'export', ...args, `${out}.daemon`, ...names)
     assert.equal(sum(readFileSync(`${out}.daemon`)), sum(made))
