@@ -198,7 +198,8 @@ async function retried(
     await task()
   } catch (err) {
     again()
-    ctx.log.warn(message, { ...fields, error: describe(err) })
+    // A daemon that stops has not failed at it; the next one goes on.
+    if (!ctx.signal.aborted) ctx.log.warn(message, { ...fields, error: describe(err) })
   }
 }
 

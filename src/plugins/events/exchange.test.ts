@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtempDisposable } from 'node:fs/promises'
+import { cp, mkdtempDisposable, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -12,7 +12,9 @@ import type { Context } from '#core/context.ts'
 import { type ExchangeBench, exchangeSuite } from '#core/events/testsuite.ts'
 import { ContainerUpdateSchema } from '#gen/events/container_pb.ts'
 import { TaskCreateSchema, TaskExitSchema } from '#gen/events/task_pb.ts'
+import { hasErrno } from '#lib/fs/has-errno.ts'
 import { newContext } from '#testing/context.ts'
+import { eventually } from '#testing/eventually.ts'
 
 import { EventExchange } from './exchange.ts'
 
@@ -33,7 +35,17 @@ exchangeSuite('logging', newContext, async (ctx) => {
 function logging(ctx: Context, exchange: EventExchange, dir: string) {
   const reopen = async (): Promise<ExchangeBench> => {
     const copy = await mkdtempDisposable(join(tmpdir(), 'events-'))
-    await cp(dir, copy.path, { recursive: true })
+    // A file that gets its last name meanwhile is looked for in vain.
+    await eventually(async () => {
+      await rm(copy.path, { recursive: true, force: true })
+      return await cp(dir, copy.path, { recursive: true }).then(
+        () => true,
+        (err: unknown) => {
+          if (!hasErrno(err, 'ENOENT')) throw err
+          return undefined
+        },
+      )
+    })
     const next = new EventExchange(ctx, { ...small, dir: copy.path })
     return { ...logging(ctx, next, copy.path), ...disposing(next, copy) }
   }
