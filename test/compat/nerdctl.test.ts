@@ -44,7 +44,7 @@ suite('nerdctl', { skip }, () => {
     await writeFile(join(context, 'Dockerfile'), dockerfileOn(base))
     await nerdctl('build', '-q', '-t', 'built:1', context)
     assert.equal(await nerdctl(...alone, 'built:1'), 'built\n')
-    const listed = await client.ran([...alone, 'built:1', 'ls', '/root/.keep', '/copied'])
+    const listed = await client.ran([...alone, 'built:1', 'ls', '/tmp/.keep', '/copied'])
     assert.deepEqual([listed.code, listed.stdout], [1, '/copied\n'])
 
     const build = ['build', '--frontend', 'dockerfile.v0', '--local', `context=${context}`]
@@ -122,6 +122,6 @@ RUN --mount=type=cache,target=/cache echo x >> /cache/x
 FROM ${base}
 COPY Dockerfile /copied
 COPY --from=first /made /from/made
-RUN rm /root/.keep
+RUN rm /tmp/.keep
 CMD ["cat", "/from/made"]
 `

@@ -5,6 +5,7 @@ import type { Session } from '#client/session.ts'
 import { withTimeout } from '#core/context.ts'
 import type { AbortOptions } from '#lib/async/mutex.ts'
 import { CodedError, codeOf, hasCode } from '#lib/errors/errors.ts'
+import { hasErrno } from '#lib/fs/has-errno.ts'
 
 /** How long one answer may take, ms. */
 const answerMs = 5_000
@@ -18,7 +19,10 @@ const retryMs = 200
  * that has ended. A pid with its start is one process only.
  */
 export async function startOf(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch((err: unknown) => {
+    if (hasErrno(err, 'ENOENT', 'ESRCH')) return ''
+    throw err
+  })
   // The name, in parentheses, may itself contain any character.
   const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return state === 'Z' || state === 'X' ? undefined : fields[18]

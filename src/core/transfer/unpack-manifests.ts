@@ -1,20 +1,14 @@
 import { readBlob } from '#core/content/read-blob.ts'
 import type { Context } from '#core/context.ts'
 import { maxDocumentBytes } from '#core/images/children.ts'
-import {
-  configPlatform,
-  isConfig,
-  type ManifestEntry,
-  parseConfig,
-  parseManifest,
-} from '#core/images/oci.ts'
+import { configPlatform, type ManifestEntry, parseConfig, parseManifest } from '#core/images/oci.ts'
 import { onlyPlatform } from '#core/platforms/match.ts'
 import { hostPlatform, normalizePlatform, type Platform } from '#core/platforms/platforms.ts'
 import { unpackImage } from '#core/unpack/unpack-image.ts'
 import type { ImageToUnpack } from '#core/unpack/unpack.ts'
 
 import { refKey } from './ref-key.ts'
-import type { TransferStores } from './stores.ts'
+import { mayUnpack, type TransferStores } from './stores.ts'
 import type { ReportProgress, UnpackTarget } from './transfer.ts'
 
 /**
@@ -60,9 +54,7 @@ async function readImage(
 ): Promise<ReadImage | undefined> {
   const manifest = parseManifest(await readBlob(ctx, stores.content, digest, maxDocumentBytes))
   const configType = manifest.config.mediaType
-  const isWanted = (target: UnpackTarget): boolean =>
-    stores.unpackPlace({ ...target, configType })?.configType === configType
-  if (!isConfig(configType) && !targets.some(isWanted)) return undefined
+  if (!mayUnpack(stores, targets, configType)) return undefined
   const bytes = await readBlob(ctx, stores.content, manifest.config.digest, maxDocumentBytes)
   const platform = configPlatform(bytes)
   if (!platform) return undefined

@@ -1,14 +1,14 @@
 import { setLabels } from '#core/content/set-labels.ts'
 import type { Context } from '#core/context.ts'
 import type { ComingBlob } from '#core/diff/diff.ts'
-import { isConfig, isIndex, isLayer, isManifest, parseConfig } from '#core/images/oci.ts'
+import { isIndex, isLayer, isManifest, parseConfig } from '#core/images/oci.ts'
 import type { Manifest, ManifestEntry } from '#core/images/oci.ts'
 import { configPlatform } from '#core/images/oci.ts'
 import { referenceLabels } from '#core/images/reference-labels.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import { distributionSource } from '#core/remotes/distribution-source.ts'
 import type { Fetcher } from '#core/remotes/remotes.ts'
-import type { TransferStores } from '#core/transfer/stores.ts'
+import { mayUnpack, type TransferStores } from '#core/transfer/stores.ts'
 import type { UnpackTarget } from '#core/transfer/transfer.ts'
 import type { UnpackPlace } from '#core/unpack/unpack.ts'
 import { unpackImage } from '#core/unpack/unpack-image.ts'
@@ -156,10 +156,7 @@ export class Walk {
   async #unpackingOf(ctx: Context, config: ManifestEntry): Promise<Unpacking | undefined> {
     const { stores, unpacks } = this.#options
     const configType = config.mediaType
-    const isWanted = (target: UnpackTarget): boolean =>
-      stores.unpackPlace({ ...target, configType })?.configType === configType
-    // What is no config of an image is read only where somebody unpacks such things.
-    if (!isConfig(configType) && !unpacks.some(isWanted)) return undefined
+    if (!mayUnpack(stores, unpacks, configType)) return undefined
     const bytes = await readConfig(ctx, stores.content, config.digest)
     const platform = configPlatform(bytes)
     for (const { snapshotter } of unpacks) {
