@@ -48,6 +48,22 @@ test('a file goes to disk as it grows, but for its end', async (t) => {
   assertWritten(t, path, left)
 })
 
+test('the end of a file goes to disk as its beginning did; a small one is left to others', () => {
+  using dir = mkdtempDisposableSync(join(tmpdir(), 'behind-'))
+  const fd = openSync(join(dir.path, 'file'), 'w+')
+  const rest = writeWindow / 2
+  try {
+    const small = new WriteBehind(fd)
+    small.grown(rest)
+    assert.equal(small.ended(rest), rest)
+    const large = new WriteBehind(fd)
+    large.grown(writeWindow)
+    assert.equal(large.ended(writeWindow + rest), 0)
+  } finally {
+    closeSync(fd)
+  }
+})
+
 test('a file goes to disk as it grows beside the event loop', async (t) => {
   using dir = mkdtempDisposableSync(join(tmpdir(), 'behind-'))
   const path = join(dir.path, 'file')

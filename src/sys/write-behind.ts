@@ -6,7 +6,7 @@ import { background, native, uninterrupted } from './libc.ts'
  * database too. So a file goes to the disk while it grows:
  *
  *     |  on disk  |  being written  |  in memory  |
- *     0         begun - 8 MB      begun          end
+ *     0         begun - 1 MB      begun          end
  *
  * What is being written is waited for before more is begun. It makes nothing durable: a sync at the end
  * does, and finds little to do.
@@ -14,8 +14,8 @@ import { background, native, uninterrupted } from './libc.ts'
  * Source: sync_file_range(2).
  */
 
-/** How much is begun at once, in bytes; twice as much is what others may stand behind. */
-export const writeWindow: number = 8 << 20
+/** How much is begun at once, in bytes; twice as much is what the sync of a database may stand behind. */
+export const writeWindow: number = 1 << 20
 
 const [waitBefore, start, waitAfter] = [1, 2, 4]
 const prototype = 'int sync_file_range(int fd, int64_t offset, int64_t size, uint flags)'
@@ -40,6 +40,10 @@ class Progress {
     this.#before = from
   }
 
+  get begun(): number {
+    return this.#begun
+  }
+
   /** Nothing, until there is enough. */
   *to(end: number): Generator<Step> {
     if (end - this.#begun < writeWindow) return
@@ -60,6 +64,14 @@ export class WriteBehind {
 
   constructor(fd: number) {
     this.#fd = fd
+  }
+
+  /** Nothing comes after `end`. @returns how many bytes did not begin to go to the disk. @throws {SystemError} */
+  ended(end: number): number {
+    const from = this.#progress.begun
+    if (from === 0) return end
+    if (end > from) uninterrupted(() => syncRange(this.#fd, from, end - from, start), call)
+    return 0
   }
 
   /** The file reaches to `end` now. @throws {SystemError} also of what could not be written before */

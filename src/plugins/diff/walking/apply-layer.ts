@@ -60,7 +60,7 @@ export async function applyLayer(
       if (parser.ended) trailing += piece.length
       if (trailing > maxTrailing) throw new Error(`goes on for ever after the end of the archive`)
       parser.push(piece)
-      disk.grown(piece.length)
+      disk.grown(extractor.left)
     },
   })
   parser.finish()

@@ -60,6 +60,7 @@ export class Extractor implements Sink, Disposable {
   readonly #directoryTimes = new Map<string, Times>()
   readonly #skipDevices = inUserNamespace()
   #file: OpenFile | undefined
+  #left = 0
 
   /** @throws {SystemError} */
   constructor(target: ExtractTarget) {
@@ -75,6 +76,11 @@ export class Extractor implements Sink, Disposable {
     )
     this.#replacer = new Replacer(this.#directories)
     this.#hardLinks = new HardLinks(this.#directories, this.#replacer, lowers)
+  }
+
+  /** How many bytes of the files so far did not begin to go to the disk. */
+  get left(): number {
+    return this.#left
   }
 
   /** @throws {SystemError}, {TarError} for names that cannot be. */
@@ -111,6 +117,7 @@ export class Extractor implements Sink, Disposable {
     if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size)
     setFileAttributes(file.fd, file.entry)
     this.#file = undefined
+    this.#left += file.behind.ended(file.end)
     closeSync(file.fd)
   }
 

@@ -2,8 +2,8 @@ import { closeSync, openSync } from 'node:fs'
 
 import { syncfs, syncfsLater } from '#sys/file.ts'
 
-/** How many bytes are unpacked between two syncs. */
-const interval = 64 << 20
+/** How many bytes are unpacked between two syncs; others stand behind them. */
+const interval = 16 << 20
 
 /**
  * Brings a tree of many files to the disk while it grows. A sync for each file costs more than
@@ -13,7 +13,7 @@ const interval = 64 << 20
 export class SyncAhead implements AsyncDisposable {
   /** Open from the start: what could not be written since then fails each of its syncs. */
   readonly #fd: number
-  #grown = 0
+  #synced = 0
   #running: Promise<void> | undefined
   #failure: { readonly err: unknown } | undefined
 
@@ -22,11 +22,10 @@ export class SyncAhead implements AsyncDisposable {
     this.#fd = openSync(path, 'r')
   }
 
-  /** So many bytes more have been unpacked. */
+  /** So many bytes of all that was unpacked would go to the disk at its end. */
   grown(bytes: number): void {
-    this.#grown += bytes
-    if (this.#grown < interval || this.#running) return
-    this.#grown = 0
+    if (bytes - this.#synced < interval || this.#running) return
+    this.#synced = bytes
     this.#running = this.#run()
   }
 
