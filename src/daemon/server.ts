@@ -69,6 +69,7 @@ class EmbeddedServer implements DaemonServer {
   readonly #settings: LiveSettings
   readonly #ctx: Context
   readonly #stop = new AbortController()
+  readonly #serving = Promise.withResolvers<void>()
   #config: Config
   #set: PluginSet | undefined
   #stoppingSet: PluginSet | undefined
@@ -143,6 +144,7 @@ class EmbeddedServer implements DaemonServer {
     }
     if (signal.aborted) return
     const seconds = (performance.now() - began) / 1000
+    this.#serving.resolve()
     log.info(`containerd successfully booted in ${seconds.toFixed(6)}s`)
     scope.move()
     this.#set = set
@@ -153,7 +155,8 @@ class EmbeddedServer implements DaemonServer {
     const { root, state, address, ttrpcAddress, requiredPlugins, disabledPlugins } = this.#config
     const needed = essential.filter((uri) => !disabledPlugins.includes(uri))
     const required = [...requiredPlugins, ...needed]
-    const daemon = { root, state, address, ttrpcAddress, settings: this.#settings }
+    const serving = this.#serving.promise
+    const daemon = { root, state, address, ttrpcAddress, settings: this.#settings, serving }
     return { configs: this.#config.plugins, daemon, disabled: disabledPlugins, required }
   }
 

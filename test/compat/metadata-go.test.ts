@@ -58,6 +58,7 @@ const openOurs = async (t: TestContext, dir: string): Promise<PluginSet> =>
       address: '',
       ttrpcAddress: '',
       settings: defaultSettings,
+      serving: Promise.resolve(),
     },
     required: [metadataPlugin.uri],
   })

@@ -231,6 +231,7 @@ function settings(
     ttrpcAddress: join(dir, 'wharf.sock.ttrpc'),
     socketDir: join(dir, 's'),
     runcRoot: join(dir, 'runc'),
+    serving: Promise.resolve(),
     live: { timeout },
     builtinShim,
     isolation: 'namespace' as const,

@@ -28,7 +28,14 @@ const plugins = [
 
 const boot = async (t: TestContext, root: string, config?: object): Promise<PluginSet> =>
   await start(newContext(t), plugins, {
-    daemon: { root, state: root, address: '', ttrpcAddress: '', settings: defaultSettings },
+    daemon: {
+      root,
+      state: root,
+      address: '',
+      ttrpcAddress: '',
+      settings: defaultSettings,
+      serving: Promise.resolve(),
+    },
     configs: config
       ? new Map([[metadataPlugin.uri, { ...metadataPlugin.config, ...config }]])
       : new Map(),

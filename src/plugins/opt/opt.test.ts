@@ -40,6 +40,7 @@ test('what is installed from images is found first, while the daemon runs', asyn
         address: '',
         ttrpcAddress: '',
         settings: defaultSettings,
+        serving: Promise.resolve(),
       },
     })
   }

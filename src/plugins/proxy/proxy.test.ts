@@ -49,6 +49,7 @@ async function started(
     address: '',
     ttrpcAddress: '',
     settings: defaultSettings,
+    serving: Promise.resolve(),
   }
   await using set = await start(ctx, plugins, { daemon })
   await body(set)

@@ -20,6 +20,7 @@ import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
 import { ShimTask } from './task.ts'
+import { Turns } from './turns.ts'
 import { toTimestamp } from './wire.ts'
 
 /** How many dead shims are cleaned up at a time: each runs programs. */
@@ -207,9 +208,10 @@ export class ShimTaskManager implements TaskManager {
   }
 
   #recover(): void {
-    // All at once: what does not answer must not keep the others waiting.
+    // None waits for another: one that does not answer must not keep the others waiting.
+    const turns = new Turns(this.#settings.serving)
     for (const bundle of findBundles(this.#settings)) {
-      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle)))
+      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle, turns)))
     }
     void this.#pending.add(this.#tidy(this.#loading.settled()))
   }
@@ -223,7 +225,8 @@ export class ShimTaskManager implements TaskManager {
     }
   }
 
-  async #recoverOne(bundle: Bundle): Promise<void> {
+  async #recoverOne(bundle: Bundle, turns: Turns): Promise<void> {
+    await turns.next(this.#ctx.signal)
     try {
       const task = await recoverTask(this.#ctx, bundle, this.#launcher)
       if (task) this.#add(task)

@@ -93,6 +93,7 @@ export const taskPlugin = definePlugin({
       env: deps.shims.env,
       sandboxes: { store: deps.sandboxes, state: join(daemon.state, sandboxControllerUri) },
       runcRoot: join(daemon.state, 'runc'),
+      serving: daemon.serving,
       live: daemon.settings,
       builtinShim: config.builtinShim,
       isolation: isolationOf(config.isolation),

@@ -101,6 +101,7 @@ suite('the name of a runtime', () => {
     ttrpcAddress: '',
     socketDir: dir,
     runcRoot: dir,
+    serving: Promise.resolve(),
     live: defaultSettings,
     builtinShim,
     isolation: 'namespace' as const,

@@ -30,6 +30,7 @@ import { findBundles, programOf, removeLeftovers } from './recover.ts'
 import { reviveSandbox } from './revive-sandbox.ts'
 import { formatTaskApi } from './sandbox-endpoint.ts'
 import type { Shim } from './shim.ts'
+import { Turns } from './turns.ts'
 import { partOf, toAny } from './wire.ts'
 
 /** How long the program of a shim may take to start one. */
@@ -56,12 +57,19 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
   readonly #pending = new Pending()
   readonly #stop = new AbortController()
 
-  constructor(ctx: Context, roots: BundleRoots, launcher: Launcher, events: Publisher) {
+  /** @param serving - Shims that an earlier daemon left are looked for afterwards. */
+  constructor(
+    ctx: Context,
+    roots: BundleRoots,
+    launcher: Launcher,
+    events: Publisher,
+    serving: Promise<void>,
+  ) {
     this.#ctx = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#stop.signal]) }
     this.#roots = roots
     this.#launcher = launcher
     this.#events = events
-    this.#recover()
+    this.#recover(new Turns(serving))
   }
 
   async create(ctx: Context, sandbox: Sandbox, options: SandboxCreateOptions = {}): Promise<void> {
@@ -301,9 +309,9 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
     await shim[Symbol.asyncDispose]()
   }
 
-  #recover(): void {
+  #recover(turns: Turns): void {
     for (const bundle of findBundles(this.#roots)) {
-      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle)))
+      this.#loading.add(bundle, this.#settled(bundle, this.#recoverOne(bundle, turns)))
     }
     void this.#pending.add(this.#loading.settled().then(async () => await this.#tidy()))
   }
@@ -312,7 +320,8 @@ export class ShimSandboxController implements SandboxController, AsyncDisposable
     if (!this.#ctx.signal.aborted) await removeLeftovers(this.#ctx, this.#roots)
   }
 
-  async #recoverOne(bundle: Bundle): Promise<void> {
+  async #recoverOne(bundle: Bundle, turns: Turns): Promise<void> {
+    await turns.next(this.#ctx.signal)
     const program = programOf(bundle, this.#launcher)
     const bounded = withTimeout(
       { ...this.#ctx, namespace: bundle.namespace },

@@ -11,13 +11,13 @@ export const sandboxControllerPlugin = definePlugin({
   type: SandboxControllerPlugin,
   id: 'shim',
   requires: { shims: ShimPlugin, tasks: RuntimePlugin, events: EventPlugin },
-  init({ ctx, rootDir, stateDir, deps }) {
+  init({ ctx, rootDir, stateDir, daemon, deps }) {
     for (const dir of [rootDir, stateDir]) {
       mkdirSync(dir, { recursive: true, mode: 0o700 })
       // An older containerd made it 0711.
       chmodSync(dir, 0o700)
     }
     const roots = { root: rootDir, state: stateDir }
-    return new ShimSandboxController(ctx, roots, deps.shims.launcher, deps.events)
+    return new ShimSandboxController(ctx, roots, deps.shims.launcher, deps.events, daemon.serving)
   },
 })

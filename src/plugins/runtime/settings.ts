@@ -33,6 +33,8 @@ export interface RuntimeSettings {
   readonly isolation: Isolation
   /** Program of the built-in host. */
   readonly hostBinary: string
+  /** Resolves when the daemon answers calls: shims are looked for afterwards. */
+  readonly serving: Promise<void>
   /** What may change while the daemon runs. */
   readonly live: Pick<Settings, 'timeout'>
   /** Program of the daemon: shims of old call it to publish events. */

@@ -61,7 +61,13 @@ async function given(t: TestContext, body: (given: Given) => Promise<void>): Pro
     target,
     rules: [{ images: ['registry.example/**'], type: 'cosign', keys: [path] }],
     async start(config = {}) {
-      const daemon = { root: '', state: '', address: '', ttrpcAddress: '' }
+      const daemon = {
+        root: '',
+        state: '',
+        address: '',
+        ttrpcAddress: '',
+        serving: Promise.resolve(),
+      }
       const made = await policyPlugin.init({
         ctx,
         config: { ...defaultPolicy, ...config },
