@@ -33,8 +33,19 @@ export const comingCapability = 'io.wharf.unpack.coming'
 export interface ApplyOptions {
   /** Extract from there what the content store will have later. Nobody has looked at its digest yet. */
   readonly coming?: ComingBlob | undefined
+  /** What is below a layer that is applied alone will be told to `settle`, so that it may leave out directories. */
+  readonly settles?: boolean | undefined
   /** For stream processors, by their id. */
   readonly payloads?: Readonly<Record<string, Any>>
+}
+
+/** The descriptor of a layer that was applied, uncompressed: its digest is the diff ID. */
+export interface Applied extends Descriptor {
+  /**
+   * Where the layer left out directories, gives them the owners, modes and attributes that they have in
+   * the layers below, whose directories are given, nearest first.
+   */
+  readonly settle?: ((ctx: Context, below: readonly string[]) => Promise<void>) | undefined
 }
 
 export interface CompareOptions {
@@ -51,7 +62,6 @@ export interface Differ {
   /**
    * Extracts the layer `layer` of the content store into `mounts`.
    *
-   * @returns the descriptor of the uncompressed layer: its digest is the diff ID.
    * @throws `not_found` when the blob is missing; `unimplemented` for a media type that is not its own,
    * and then the next differ is asked.
    */
@@ -60,7 +70,7 @@ export interface Differ {
     layer: Descriptor,
     mounts: readonly Mount[],
     options?: ApplyOptions,
-  ): Promise<Descriptor>
+  ): Promise<Applied>
 
   /** Writes what `upper` changes on `lower` to the content store. @returns the layer's descriptor. */
   compare(

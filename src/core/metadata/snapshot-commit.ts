@@ -1,5 +1,6 @@
 import { type Context, namespaceOf } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
+import type { SnapshotOptions } from '#core/snapshots/snapshotter.ts'
 import { span } from '#core/trace.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
@@ -19,6 +20,7 @@ export interface SnapshotCommit {
   readonly labels: Labels
   /** The parent to put it on, if it has none; empty for none. */
   readonly parent: string
+  readonly settle: SnapshotOptions['settle']
 }
 
 interface Plan {
@@ -91,10 +93,11 @@ async function planCommit(
 async function commitInBackend(
   ctx: Context,
   backend: SnapshotBackend,
-  { key, labels }: SnapshotCommit,
+  { key, labels, settle }: SnapshotCommit,
   { from, to, rebaseOn }: Plan,
 ): Promise<void> {
-  const options = { labels: inherited(labels), ...(rebaseOn === '' ? {} : { parent: rebaseOn }) }
+  const rebase = rebaseOn === '' ? {} : { parent: rebaseOn, settle }
+  const options = { labels: inherited(labels), ...rebase }
   try {
     await span(ctx, 'backend commit', async (own) => {
       await backend.snapshotter.commit(own, to, from, options)

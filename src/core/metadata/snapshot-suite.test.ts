@@ -25,5 +25,9 @@ for (const [name, openBackend] of Object.entries(backends)) {
       [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
     })
   }
-  snapshotterSuite(`${name}-metadata`, newContext, open, { rebase: name === 'overlayfs', depth: 8 })
+  snapshotterSuite(`${name}-metadata`, newContext, open, {
+    rebase: name === 'overlayfs',
+    settle: name === 'overlayfs',
+    depth: 8,
+  })
 }

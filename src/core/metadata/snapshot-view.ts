@@ -117,8 +117,9 @@ export class SnapshotView implements Snapshotter {
     key: string,
     options: SnapshotOptions = {},
   ): Promise<void> {
-    const { labels = {}, parent = '' } = options
-    await commitSnapshot(ctx, this.#records, this.#backend, { name, key, labels, parent })
+    const { labels = {}, parent = '', settle } = options
+    const commit = { name, key, labels, parent, settle }
+    await commitSnapshot(ctx, this.#records, this.#backend, commit)
     this.#announcer.announce(ctx, (encode) =>
       encode.snapshotCommitted({ key, name, snapshotter: this.#backend.name }),
     )

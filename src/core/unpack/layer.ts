@@ -1,13 +1,18 @@
 import { randomBytes } from 'node:crypto'
 
 import { type Context, forCleanup } from '#core/context.ts'
-import { aloneAnnotation, type ComingBlob, uncompressedLabel } from '#core/diff/diff.ts'
-import type { Descriptor } from '#core/images/images.ts'
+import {
+  aloneAnnotation,
+  type Applied,
+  type ApplyOptions,
+  type ComingBlob,
+  uncompressedLabel,
+} from '#core/diff/diff.ts'
 import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
+import type { SnapshotOptions, Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
-import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 
 import { extractionFailure, stageOf } from './extraction-failure.ts'
 import type { UnpackPlace } from './unpack.ts'
@@ -27,6 +32,7 @@ export interface Layer {
 export interface Extracted extends AsyncDisposable {
   readonly key: string
   readonly labels: Labels
+  readonly settle: SnapshotOptions['settle']
   /** Its snapshot will not be removed. */
   keep(): void
 }
@@ -98,10 +104,12 @@ export async function extractLayer(
     const what = `wrong diff id calculated on extraction ${JSON.stringify(applied.digest)}`
     throw failedPrecondition(`${stageOf(layer)}: ${what}, and its config says ${diffId}`)
   }
+  const { settle } = applied
   let owned: AsyncDisposableStack | undefined = undo.move()
   return {
     key,
     labels,
+    settle: settle && (async (below) => await settle(ctx, below)),
     keep: () => void (owned = undefined),
     [Symbol.asyncDispose]: async () => await owned?.disposeAsync(),
   }
@@ -115,7 +123,8 @@ export async function commitLayer(
   extracted: Extracted,
 ): Promise<void> {
   try {
-    await sn.commit(ctx, chainId, extracted.key, { labels: extracted.labels, parent })
+    const { key, labels, settle } = extracted
+    await sn.commit(ctx, chainId, key, { labels, parent, settle })
   } catch (err) {
     // Somebody else has unpacked the same layer meanwhile; theirs is as good.
     if (!hasCode(err, 'already_exists')) throw err
@@ -167,14 +176,14 @@ async function prepare(
 
 async function apply(
   ctx: Context,
-  { differ }: UnpackPlace,
+  { differ, settles }: UnpackPlace,
   { blob, mounts, alone }: Application,
   begin: ExtractOptions['begin'],
-): Promise<Descriptor | undefined> {
+): Promise<Applied | undefined> {
   using leave = await begin()
   const coming = leave.coming?.blob
   const applied = alone
-    ? await applyAlone(ctx, differ, blob, mounts, coming)
+    ? await applyAlone(ctx, differ, { blob, mounts }, { coming, settles })
     : await differ.apply(ctx, blob, mounts, { coming })
   await leave.coming?.arrived()
   return applied
@@ -190,13 +199,12 @@ interface Application {
 async function applyAlone(
   ctx: Context,
   differ: UnpackPlace['differ'],
-  blob: ManifestEntry,
-  mounts: readonly Mount[],
-  coming: ComingBlob | undefined,
-): Promise<Descriptor | undefined> {
+  { blob, mounts }: Pick<Application, 'blob' | 'mounts'>,
+  options: ApplyOptions,
+): Promise<Applied | undefined> {
   const annotations = { ...blob.annotations, [aloneAnnotation]: 'true' }
   try {
-    return await differ.apply(ctx, { ...blob, annotations }, markingDeletions(mounts), { coming })
+    return await differ.apply(ctx, { ...blob, annotations }, markingDeletions(mounts), options)
   } catch (err) {
     if (!hasCode(err, 'failed_precondition')) throw err
     return undefined

@@ -229,6 +229,33 @@ void suite('unpacking', root, () => {
     })
   })
 
+  void test('a layer that leaves something out is told what is below when it is put there', async (t) => {
+    await withPlace(t, async ({ ctx, place, sn, applied, put }) => {
+      await put(ctx, imageOf('a', 'b'), ['a', 'b'])
+      const told: (readonly string[])[] = []
+      const differ: UnpackPlace['differ'] = {
+        async apply(_ctx, layer, mounts, { settles } = {}) {
+          await apply(layer, applied)
+          if (settles !== true) return layer
+          assert.equal(mounts[0]?.type, 'overlay')
+          return {
+            ...layer,
+            settle: async (_own, below) => {
+              await Promise.resolve(told.push(below))
+            },
+          }
+        },
+      }
+      await unpackImage(ctx, { ...place, settles: true, differ }, imageOf('a', 'b'))
+      assert.deepEqual(applied, ['a', '+b'])
+      assert.deepEqual(
+        told.map((below) => below.length),
+        [1],
+      )
+      assert.equal((await sn.stat(ctx, topOf('a', 'b'))).parent, topOf('a'))
+    })
+  })
+
   void test('many unpackings of one image are one; another namespace sees nothing of it', async (t) => {
     await withPlace(t, async ({ ctx, place, sn, applied, put }) => {
       const other = { ...ctx, namespace: 'other' }

@@ -28,6 +28,8 @@ export interface UnpackPlace {
   readonly snapshotterName: string
   /** Whether layers can be extracted before those below them are there. Asked when more than one is missing. */
   canRebase(ctx: Context): Promise<boolean>
+  /** Whether what is below a layer that was extracted alone is told when it is put there. */
+  readonly settles?: boolean
   /** Whether the differ extracts blobs while they come. */
   readonly takesComing?: boolean
   /** Whether the snapshotter wants to know where layers come from, to get them itself: by annotations. */

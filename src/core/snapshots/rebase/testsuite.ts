@@ -81,6 +81,41 @@ export function checkNoRebase(check: Check): void {
   })
 }
 
+/** For snapshotters with the `settleCapability`. */
+export function checkSettle(check: Check): void {
+  check('a commit on another parent tells what is below', async ({ ctx, sn }) => {
+    for (const [name, parent] of [
+      ['one', ''],
+      ['two', 'one'],
+    ] as const) {
+      const mounts = await sn.prepare(ctx, `work-${name}`, parent)
+      await mounted(mounts, (dir) => write(dir, { [name]: name }))
+      await sn.commit(ctx, name, `work-${name}`)
+    }
+    const [mount] = await sn.prepare(ctx, 'work', '')
+    await sn.commit(ctx, 'top', 'work', {
+      parent: 'two',
+      settle: async (below) => {
+        assert.deepEqual(below.map(read), [{ two: 'two' }, { one: 'one' }])
+        assert.equal((await sn.stat(ctx, 'work')).kind, 'active')
+        write(mount?.source ?? '', { settled: 'yes' })
+      },
+    })
+    await mounted(await sn.view(ctx, 'look', 'top'), (dir) =>
+      assert.deepEqual(read(dir), { one: 'one', settled: 'yes', two: 'two' }),
+    )
+  })
+
+  check('what cannot be settled is not committed', async ({ ctx, sn }) => {
+    await empty(ctx, sn, 'base')
+    await sn.prepare(ctx, 'work', '')
+    const settle = async (): Promise<void> => await Promise.reject(new Error('cannot'))
+    await assert.rejects(sn.commit(ctx, 'top', 'work', { parent: 'base', settle }), /cannot/)
+    assert.equal((await sn.stat(ctx, 'work')).kind, 'active')
+    await sn.commit(ctx, 'top', 'work', { parent: 'base' })
+  })
+}
+
 async function empty(ctx: Context, sn: Snapshotter, name: string): Promise<void> {
   await sn.prepare(ctx, `empty-${name}`, '')
   await sn.commit(ctx, name, `empty-${name}`)

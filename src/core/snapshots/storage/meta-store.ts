@@ -6,6 +6,7 @@ import { fullDisk } from '#lib/fs/full-disk.ts'
 
 import {
   checkNew,
+  checkParent,
   commitActive,
   createSnapshot,
   type CreateOptions,
@@ -62,6 +63,11 @@ export class MetaStore implements AsyncDisposable {
   /** Whether there is a snapshot of any kind with that key or name. */
   has(key: string): boolean {
     return this.#db.view((tx) => hasSnapshot(tx, key))
+  }
+
+  /** Ids of the committed snapshot `name` and of those below it, nearest first. @throws as `checkNew`. */
+  chain(name: string): readonly string[] {
+    return this.#db.view((tx) => checkParent(tx, name))
   }
 
   snapshot(key: string): Snapshot {

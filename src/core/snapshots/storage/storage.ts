@@ -65,11 +65,14 @@ export function checkNew(
   tx: ReadBucket,
   { key, parent }: Pick<CreateOptions, 'key' | 'parent'>,
 ): readonly string[] {
-  const snapshots = allSnapshots(tx)
-  const parentIds = parent === '' ? [] : committedChain(snapshots, parent)
-  if (snapshots?.bucket(key)) throw alreadyExists(`snapshot ${key}`)
+  const parentIds = parent === '' ? [] : checkParent(tx, parent)
+  if (allSnapshots(tx)?.bucket(key)) throw alreadyExists(`snapshot ${key}`)
   return parentIds
 }
+
+/** Whether there can be snapshots on `parent`. @returns its id and those below it, nearest first. @throws as `checkNew`. */
+export const checkParent = (tx: ReadBucket, parent: string): readonly string[] =>
+  committedChain(allSnapshots(tx), parent)
 
 /** @throws as `checkNew`. */
 export function createSnapshot(tx: Bucket, options: CreateOptions): Snapshot {

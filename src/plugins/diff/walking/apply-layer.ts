@@ -60,7 +60,7 @@ export async function applyLayer(
       if (parser.ended) trailing += piece.length
       if (trailing > maxTrailing) throw new Error(`goes on for ever after the end of the archive`)
       parser.push(piece)
-      disk.grown(extractor.left)
+      disk.grown(extractor.unwritten)
     },
   })
   parser.finish()

@@ -5,6 +5,7 @@ import type { Reader, Store, Writer } from '#core/content/content.ts'
 import { type Context, forCleanup } from '#core/context.ts'
 import {
   aloneAnnotation,
+  type Applied,
   type ApplyOptions,
   type CompareOptions,
   type Differ,
@@ -26,6 +27,7 @@ import { mayBeCompressed, ociLayer, ociLayerGzip, ociLayerZstd } from './media-t
 import { servePieces, takePieces } from './piece-port.ts'
 import { WorkerPool } from './pool.ts'
 import { chainOf } from './processor-chain.ts'
+import { settle } from './settle.ts'
 
 const compressions: Readonly<Record<string, Compression>> = {
   [ociLayer]: 'none',
@@ -73,7 +75,7 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     layer: Descriptor,
     mounts: readonly Mount[],
     options: ApplyOptions = {},
-  ): Promise<Descriptor> {
+  ): Promise<Applied> {
     const { processors = [], idleMs = 0 } = this.#processing()
     const { steps, mediaType } = chainOf(layer.mediaType, processors, options.payloads ?? {})
     const compressed = mayBeCompressed(mediaType)
@@ -89,7 +91,8 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
     const system = held?.system ?? mounts
     const alone = layer.annotations?.[aloneAnnotation] !== undefined
     const limits = { ...this.#limits, blobBytes: blob.size }
-    const job = { compressed, mounts: system, processing, alone, limits }
+    const { settles } = options
+    const job = { compressed, mounts: system, processing, alone, settles, limits }
     const unpack = async (own: Context): Promise<JobResult> => {
       const { stages = [], ...unpacked } = await this.#unpack(own, blob, job)
       for (const { name, from, to } of stages) {
@@ -97,14 +100,19 @@ export class WalkingDiffer implements Differ, AsyncDisposable {
       }
       return unpacked
     }
-    const result = await span(ctx, 'unpack', unpack, { digest: layer.digest })
+    const { unsettled, ...result } = await span(ctx, 'unpack', unpack, { digest: layer.digest })
     ctx.log.debug('diff applied', {
       digest: layer.digest,
       size: layer.size,
       media: layer.mediaType,
       d: Math.round(performance.now() - began),
     })
-    return { mediaType: ociLayer, ...result }
+    if (!unsettled) return { mediaType: ociLayer, ...result }
+    return {
+      mediaType: ociLayer,
+      ...result,
+      settle: async (own, below) => await settle(own, unsettled, below),
+    }
   }
 
   async compare(

@@ -55,12 +55,13 @@ export class Extractor implements Sink, Disposable {
   readonly #whiteouts: Whiteouts
   /** Whether attributes `user.overlay.*` mean something to the kernel. */
   readonly #userxattr: boolean
+  readonly #left: Set<string> | undefined
   readonly #stack = new DisposableStack()
   /** Times of directories, set when nothing changes them any more. */
   readonly #directoryTimes = new Map<string, Times>()
   readonly #skipDevices = inUserNamespace()
   #file: OpenFile | undefined
-  #left = 0
+  #unwritten = 0
 
   /** @throws {SystemError} */
   constructor(target: ExtractTarget) {
@@ -68,6 +69,7 @@ export class Extractor implements Sink, Disposable {
     const lowers = this.#stack.use(new LowerLayers(overlay))
     const directories = (): Directories => this.#directories
     this.#userxattr = overlay?.userxattr ?? false
+    this.#left = overlay?.left
     this.#whiteouts = overlay
       ? new OverlayWhiteouts(directories, lowers, overlay)
       : new RemovingWhiteouts(directories)
@@ -79,8 +81,8 @@ export class Extractor implements Sink, Disposable {
   }
 
   /** How many bytes of the files so far did not begin to go to the disk. */
-  get left(): number {
-    return this.#left
+  get unwritten(): number {
+    return this.#unwritten
   }
 
   /** @throws {SystemError}, {TarError} for names that cannot be. */
@@ -117,7 +119,7 @@ export class Extractor implements Sink, Disposable {
     if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size)
     setFileAttributes(file.fd, file.entry)
     this.#file = undefined
-    this.#left += file.behind.ended(file.end)
+    this.#unwritten += file.behind.ended(file.end)
     closeSync(file.fd)
   }
 
@@ -181,6 +183,7 @@ export class Extractor implements Sink, Disposable {
       }
     }
     setAllButTimes(dir.fd, name, entry, false)
+    this.#left?.delete(path)
     this.#directoryTimes.set(path, timesOf(entry))
   }
 

@@ -7,6 +7,7 @@ import { isFull } from '#lib/fs/has-errno.ts'
 import { systemError } from '#sys/errno.ts'
 
 import type { LayerLimits } from './limits.ts'
+import type { Unsettled } from './settle.ts'
 
 /*
  * What the main thread and a worker say to each other. A worker has one job at a time:
@@ -55,6 +56,8 @@ export interface ApplyJob extends AnyJob {
   readonly mounts: readonly Mount[]
   /** What is below will be put there later: to need it is an error. */
   readonly alone?: boolean
+  /** But not directories that the layer leaves out. */
+  readonly settles?: boolean | undefined
   readonly limits?: LayerLimits
 }
 
@@ -76,6 +79,7 @@ export type Job = ApplyJob | CompareJob
 export interface JobResult {
   readonly digest: string
   readonly size: number
+  readonly unsettled?: Unsettled | undefined
   readonly stages?: readonly Stage[]
 }
 

@@ -21,7 +21,12 @@ export interface Overlay {
   readonly mount?: (() => Mounted) | undefined
   /** What is below will be put there later: to need it is an error. */
   readonly alone?: boolean | undefined
+  /** Then directories that the archive leaves out are not needed, but noted here by their paths. */
+  readonly left?: Set<string> | undefined
 }
+
+/** How many directories may be settled later. */
+const mostLeft = 100_000
 
 /**
  * The layers below the one being unpacked, nearest first, when it is unpacked beside them and not
@@ -50,6 +55,8 @@ export class LowerLayers implements Disposable {
    * @throws {SystemError}; `failed_precondition`.
    */
   copyAttributes(path: string, dir: number, name: string): void {
+    const left = this.#overlay?.left
+    if (left && left.size < mostLeft) return void left.add(path)
     this.#need(`the directory "${path}"`)
     for (const lower of this.#open()) {
       const fd = openBelow(lower, path)

@@ -71,6 +71,8 @@ export interface TargetOptions {
   readonly tempDir: string
   /** An overlay without lower directories will get some later: to need them is an error. */
   readonly alone?: boolean | undefined
+  /** But not directories that the archive leaves out. */
+  readonly settles?: boolean | undefined
 }
 
 const nothing = (): void => undefined
@@ -92,22 +94,24 @@ export function openTarget(mounts: readonly Mount[], options: TargetOptions): Ta
   return { target: { path: mounted.path }, [Symbol.dispose]: () => mounted[Symbol.dispose]() }
 }
 
-function directTarget(mount: Mount, { tempDir, alone }: TargetOptions): ExtractTarget | undefined {
-  const { type, source, options } = mount
-  const mapped = options.some((option) => /^[ug]idmap=/.test(option))
+function directTarget(mount: Mount, options: TargetOptions): ExtractTarget | undefined {
+  const { type, source, options: given } = mount
+  const mapped = given.some((option) => /^[ug]idmap=/.test(option))
   if (type === 'bind') {
-    return options.includes('ro') || mapped ? undefined : { path: source }
+    return given.includes('ro') || mapped ? undefined : { path: source }
   }
-  const upper = valueOf(options, 'upperdir')
+  const upper = valueOf(given, 'upperdir')
   // In a user namespace nobody may make the devices that stand for deleted files.
   if (type !== 'overlay' || upper === undefined || inUserNamespace()) return undefined
-  const lowers = splitLowers(valueOf(options, 'lowerdir') ?? '')
+  const lowers = splitLowers(valueOf(given, 'lowerdir') ?? '')
   const known = lowers.length > 0
+  const alone = options.alone === true && !known
   const overlay = {
     lowers,
-    userxattr: options.includes('userxattr'),
-    alone: alone === true && !known,
-    mount: known ? () => mountTemporarily([mount], tempDir) : undefined,
+    userxattr: given.includes('userxattr'),
+    alone,
+    left: alone && options.settles === true ? new Set<string>() : undefined,
+    mount: known ? () => mountTemporarily([mount], options.tempDir) : undefined,
   }
   return { path: unescaped(upper), overlay }
 }

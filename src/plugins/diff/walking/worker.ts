@@ -39,19 +39,21 @@ async function apply(job: ApplyJob, check: () => void): Promise<JobResult> {
   const began = now()
   let unpacked = began
   const onUnpacked = (): void => void (unpacked = now())
-  const result = await applyBlob(job, { check, onUnpacked, limits: job.limits })
+  using opened = openTarget(job.mounts, job)
+  const { target } = opened
+  const result = await applyBlob(job, target, { check, onUnpacked, limits: job.limits })
   const extract = { name: 'inflate and extract', from: began, to: unpacked }
-  return { ...result, stages: [extract, { name: 'syncfs', from: unpacked, to: now() }] }
+  const left = [...(target.overlay?.left ?? [])]
+  const unsettled = left.length > 0 ? { upper: target.path, left } : undefined
+  return { ...result, unsettled, stages: [extract, { name: 'syncfs', from: unpacked, to: now() }] }
 }
 
 const now = (): number => performance.timeOrigin + performance.now()
 
 type Hooks = Pick<ApplyLayerOptions, 'check' | 'onUnpacked' | 'limits'>
 
-async function applyBlob(job: ApplyJob, hooks: Hooks): Promise<LayerResult> {
+async function applyBlob(job: ApplyJob, target: ExtractTarget, hooks: Hooks): Promise<LayerResult> {
   const { blob, processing, compressed } = job
-  using opened = openTarget(job.mounts, job)
-  const { target } = opened
   if (isComing(blob)) {
     return await applyLayer(readComingPieces(blob, hooks.check), target, { compressed, ...hooks })
   }

@@ -21,6 +21,7 @@ for (const [name, options] of [
 ] as const) {
   snapshotterSuite(name, newContext, (ctx, root) => OverlaySnapshotter.open(ctx, root, options), {
     rebase: true,
+    settle: true,
   })
 }
 

@@ -136,6 +136,8 @@ export class OverlaySnapshotter implements Snapshotter {
     ctx.signal.throwIfAborted()
     const measure = async (id: string): Promise<Usage> => {
       const upper = this.#upper(id)
+      const { parent = '', settle } = options
+      if (settle) await settle(this.#store.chain(parent).map((each) => this.#upper(each)))
       // Whoever has filled it need not have flushed it, and nobody looks at its files again.
       const [usage] = await Promise.all([diskUsage(upper, ctx), syncFileSystem(upper)])
       return usage

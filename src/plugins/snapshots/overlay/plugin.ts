@@ -1,4 +1,4 @@
-import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
+import { rebaseCapability, settleCapability } from '#core/snapshots/snapshotter.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { SnapshotPlugin } from '#plugins/types.ts'
 
@@ -51,7 +51,7 @@ export const overlayPlugin = definePlugin({
     if (remapIds) meta.capabilities.push('remap-ids')
     if (!config.slowChown) meta.capabilities.push('only-remap-ids')
     // A layer that is unpacked on its own needs whiteouts, devices only the machine's root can make.
-    if (!inUserNamespace()) meta.capabilities.push(rebaseCapability)
+    if (!inUserNamespace()) meta.capabilities.push(rebaseCapability, settleCapability)
 
     return await OverlaySnapshotter.open(ctx, root, {
       asyncRemove: !config.syncRemove,

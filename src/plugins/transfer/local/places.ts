@@ -3,7 +3,7 @@ import { isConfig } from '#core/images/oci.ts'
 import type { Metadata } from '#core/metadata/metadata.ts'
 import { onlyPlatform, onlySystemOf, type PlatformMatcher } from '#core/platforms/match.ts'
 import { hostPlatform, parsePlatform } from '#core/platforms/platforms.ts'
-import { rebaseCapability } from '#core/snapshots/snapshotter.ts'
+import { rebaseCapability, settleCapability } from '#core/snapshots/snapshotter.ts'
 import type { UnpackTarget } from '#core/transfer/transfer.ts'
 import type { UnpackPlace } from '#core/unpack/unpack.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
@@ -83,11 +83,11 @@ function configure(
     if (unpack.optional) return undefined
     throw notFound(snapshotter ? `differ "${differName}"` : `snapshotter "${unpack.snapshotter}"`)
   }
-  const canRebase =
-    metaOf('snapshotter', unpack.snapshotter)?.capabilities.includes(rebaseCapability) === true &&
-    metaOf('differ', differName)?.capabilities.includes(aloneAnnotation) === true
-  const { enable_remote_snapshot_annotations: wantsSources } =
-    metaOf('snapshotter', unpack.snapshotter)?.exports ?? {}
+  const { capabilities: ofSnapshotter = [], exports = {} } =
+    metaOf('snapshotter', unpack.snapshotter) ?? {}
+  const { capabilities: ofDiffer = [] } = metaOf('differ', differName) ?? {}
+  const canRebase = ofSnapshotter.includes(rebaseCapability) && ofDiffer.includes(aloneAnnotation)
+  const { enable_remote_snapshot_annotations: wantsSources } = exports
   return {
     suits: config.checkPlatformSupported ? onlyPlatform(platform) : onlySystemOf(platform),
     place: {
@@ -97,7 +97,8 @@ function configure(
       snapshotterName: unpack.snapshotter,
       wantsSources: wantsSources === 'true',
       canRebase: () => Promise.resolve(canRebase),
-      takesComing: metaOf('differ', differName)?.capabilities.includes(comingCapability) === true,
+      settles: ofSnapshotter.includes(settleCapability),
+      takesComing: ofDiffer.includes(comingCapability),
       ...(unpack.configType !== '' && { configType: unpack.configType }),
       layerTypes: unpack.layerTypes,
       atOnce: layersAtOnce,
