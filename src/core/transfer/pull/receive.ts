@@ -8,6 +8,9 @@ import { inParts, type Parts } from './parts.ts'
 /** How many bytes may have come that are not written yet. */
 const mostAhead = 4 << 20
 
+/** As much of a writer as it takes. */
+type Upload = Pick<Writer, 'path' | 'status' | 'write'>
+
 /** When a blob is received in parts, over several connections. */
 export interface Splitting extends Parts {
   /** Look for so long how fast one connection is, in ms; 0 to begin with parts. */
@@ -30,7 +33,7 @@ export const defaultSplitting: Splitting = {
 /** Appends what an upload lacks. Writing goes on while more comes. @returns the host that it came from. */
 export async function receive(
   ctx: Context,
-  writer: Writer,
+  writer: Upload,
   {
     fetcher,
     target,
@@ -79,14 +82,14 @@ const isSlow = (bytes: number, ms: number, { patienceMs, slow }: Splitting): boo
 /** Writes under way, in order, with a bound. */
 class Writes {
   readonly #ctx: Context
-  readonly #writer: Writer
-  readonly #queue: { readonly size: number; readonly written: Promise<void> }[] = []
+  readonly #writer: Upload
+  readonly #queue: { readonly chunk: Uint8Array; readonly written: Promise<void> }[] = []
   readonly #onWritten: (offset: number) => void
   #ahead = 0
   #written: number
 
   /** `onWritten` hears up to where all is in the file. */
-  constructor(ctx: Context, writer: Writer, onWritten: (offset: number) => void) {
+  constructor(ctx: Context, writer: Upload, onWritten: (offset: number) => void) {
     this.#ctx = ctx
     this.#writer = writer
     this.#onWritten = onWritten
@@ -98,7 +101,7 @@ class Writes {
     const written = this.#writer.write(this.#ctx, chunk)
     // Whoever waits for it hears of it.
     written.catch(() => undefined)
-    this.#queue.push({ size: chunk.length, written })
+    this.#queue.push({ chunk, written })
     this.#ahead += chunk.length
     while (this.#ahead > mostAhead) await this.#first()
   }
@@ -117,8 +120,18 @@ class Writes {
     if (!first) return
     await first.written
     this.#queue.shift()
-    this.#ahead -= first.size
-    this.#written += first.size
+    this.#ahead -= first.chunk.length
+    this.#written += first.chunk.length
+    giveBack(first.chunk)
     this.#onWritten(this.#written)
   }
+}
+
+/**
+ * Frees the memory of a chunk that nobody needs any more, if nothing else is in it. Left to the collector,
+ * some 50 MB of them would come together before that looks.
+ */
+function giveBack({ buffer, byteLength }: Uint8Array): void {
+  const whole = byteLength === buffer.byteLength
+  if (whole && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
