@@ -44,7 +44,7 @@ export interface DaemonOptions {
   readonly disabled?: readonly string[]
   /** The real thing instead of wharfd. */
   readonly containerd?: Containerd
-  /** The Node that runs wharfd; the one that runs this unless given. */
+  /** The Node that runs wharfd; the one that it finds itself unless given. */
   readonly node?: string
   /** The `wharfd.mjs` to run; this checkout's unless given. */
   readonly program?: string
@@ -120,11 +120,9 @@ class ScratchDaemon implements TestDaemon {
 
   async start(): Promise<void> {
     const config = ['--config', join(this.dir, 'config.toml')]
-    const { containerd, node = process.execPath, program = wharfd } = this.#options
-    const [command, args] = containerd
-      ? [containerd.containerd, config]
-      : [node, [program, ...config]]
-    const child = spawn(command, args, {
+    const { containerd, node, program = containerd?.containerd ?? wharfd } = this.#options
+    const args = node === undefined ? config : [program, ...config]
+    const child = spawn(node ?? program, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },
     })

@@ -1,5 +1,4 @@
-import { copyFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 
 import { everyContainerd } from '#testing/containerd.ts'
 import { run, startDaemon } from '#testing/daemon.ts'
@@ -13,8 +12,6 @@ export interface Shared {
   readonly bigImage?: BigImage
   readonly hugeImage?: BigImage
   readonly registry?: RegistryImages
-  /** The Node that runs wharfd. */
-  readonly node: string
   /** The `wharfd.mjs` that is measured. */
   readonly program: string
   /** The `ctr` that drives every daemon. */
@@ -33,16 +30,6 @@ export const contenders = (): readonly Contender[] => [
   ...everyContainerd().map((containerd) => ({ label: containerd.version, containerd })),
 ]
 
-/**
- * A copy of this Node, so that memory which wharfd would share with the bench, and with whatever
- * else runs on Node here, is counted as wharfd's own.
- */
-export async function copyNode(dir: string): Promise<string> {
-  const file = join(dir, 'node')
-  await copyFile(process.execPath, file)
-  return file
-}
-
 /** A daemon that has just started on directories of its own, with the small image. */
 export async function startSubject(
   contender: Contender,
@@ -55,7 +42,7 @@ export async function startSubject(
   const daemon = scope.use(
     await startDaemon({
       env: { PATH: path },
-      ...(containerd ? { containerd } : { node: shared.node, program: shared.program }),
+      ...(containerd ? { containerd } : { program: shared.program }),
     }),
   )
   const namespace = `bench-${row}-${contender.label.replaceAll('.', '-')}`
@@ -66,12 +53,11 @@ export async function startSubject(
   const ctr = ctrBy(shared.ctr)
   await ctr('image', 'import', shared.smallImage.file)
   const image = shared.smallImage.name
-  const { node, program, quick, crun, bigImage, hugeImage, registry } = shared
+  const { program, quick, crun, bigImage, hugeImage, registry } = shared
   const owned = scope.move()
   return {
     contender,
     daemon,
-    node,
     program,
     namespace,
     image,

@@ -49,8 +49,7 @@ export interface Prepared extends AsyncDisposable {
 export interface Subject {
   readonly contender: Contender
   readonly daemon: TestDaemon
-  /** The Node and the `wharfd.mjs` of our daemons, for rows that start more of them. */
-  readonly node: string
+  /** The `wharfd.mjs` of our daemons, for rows that start more of them. */
   readonly program: string
   /** The containerd namespace the row works in; no other daemon uses it. */
   readonly namespace: string

@@ -26,10 +26,10 @@ export const startFull: Row = {
   ],
   setup: async (subject: Subject): Promise<Prepared> => {
     const { containerd } = subject.contender
-    const { node, program } = subject
+    const { program } = subject
     await using scope = new AsyncDisposableStack()
     const open = async (): Promise<TestDaemon> =>
-      scope.use(await startDaemon(containerd ? { containerd } : { node, program }))
+      scope.use(await startDaemon(containerd ? { containerd } : { program }))
     const [few, many] = [await open(), await open()]
     await few.stop()
     await many.stop()

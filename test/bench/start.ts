@@ -37,7 +37,7 @@ export const start: Row = {
     { name, unit: 'ms', better: 'lower' },
     { name: floor, unit: 'ms', better: 'lower', against: name },
   ],
-  setup: ({ daemon, contender, node }: Subject): Promise<Prepared> =>
+  setup: ({ daemon, contender }: Subject): Promise<Prepared> =>
     Promise.resolve({
       measure: async () => {
         await daemon.stop()
@@ -46,16 +46,16 @@ export const start: Row = {
         const answered = firstAnswer(daemon.address).then(() => performance.now() - before)
         const [ms] = await Promise.all([answered, booted])
         if (contender.containerd) return { [name]: ms }
-        return { [name]: ms, [floor]: await startBare(node, join(daemon.dir, 'bare.sock')) }
+        return { [name]: ms, [floor]: await startBare(join(daemon.dir, 'bare.sock')) }
       },
       [Symbol.asyncDispose]: nothing,
     }),
 }
 
 /** @returns ms from the start of a bare server to its first answer. */
-async function startBare(node: string, address: string): Promise<number> {
+async function startBare(address: string): Promise<number> {
   const before = performance.now()
-  const server = spawn(node, ['-e', bareServer, address], { stdio: 'ignore' })
+  const server = spawn(process.execPath, ['-e', bareServer, address], { stdio: 'ignore' })
   try {
     await firstAnswer(address)
     return performance.now() - before

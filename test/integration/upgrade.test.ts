@@ -62,7 +62,10 @@ suite('a daemon that takes the place of an older one', { skip, timeout: 240_000 
 
   test('gives the containers of an older host that is killed to one of its own', async () => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'upgrade-'))
-    await using older = await startDaemon({ program: checkOut(commit ?? '', dir.path) })
+    await using older = await startDaemon({
+      node: process.execPath,
+      program: checkOut(commit ?? '', dir.path),
+    })
     const file = join(older.dir, 'image.tar')
     await writeImage(busyboxImage(image), file)
     await run('ctr', ['-a', older.address, 'image', 'import', file])
