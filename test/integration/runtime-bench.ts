@@ -148,7 +148,7 @@ export async function until(what: string, is: () => boolean | Promise<boolean>):
   const deadline = Date.now() + 20_000
   while (!(await is())) {
     if (Date.now() > deadline) throw new Error(`still not so: ${what}`)
-    await sleep(20)
+    await sleep(2)
   }
 }
 
