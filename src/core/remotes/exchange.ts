@@ -110,8 +110,9 @@ function nextUrl(from: URL, location: string): URL {
 /** Gives up what is left of an answer: a short rest is read so that the connection stays open. */
 export async function discard({ body }: Answer): Promise<void> {
   body.on('error', ignore)
-  const signal = AbortSignal.timeout(discardMs)
-  await body.dump?.({ limit: discardBytes, signal }).catch(ignore)
+  const late = new AbortController()
+  using _timer = setTimeout(() => late.abort(), discardMs)
+  await body.dump?.({ limit: discardBytes, signal: late.signal }).catch(ignore)
   body.destroy()
 }
 

@@ -32,6 +32,7 @@ export async function push(
   const job: Push = { repository, endpoint, target, source, options, stage }
   const isDocument = isManifest(target.mediaType) || isIndex(target.mediaType)
   if (await isThere(ctx, job, isDocument)) return { outcome: 'exists' }
+  using _turn = await options.turn?.(ctx)
   return isDocument ? await putManifest(ctx, job) : await uploadBlob(ctx, job)
 }
 

@@ -98,6 +98,8 @@ export interface PushOptions {
   readonly mountFrom?: readonly string[]
   /** Send blobs in pieces of this many bytes; in one piece when 0 or absent. */
   readonly chunkSize?: number
+  /** Waits for leave to send what the registry does not have; it is disposed when that is there. */
+  readonly turn?: ((ctx: Context) => Promise<Disposable>) | undefined
   /** Hears how many bytes the registry has taken. */
   readonly onProgress?: (sent: number) => void
 }

@@ -59,7 +59,9 @@ export class Transport implements AsyncDisposable {
   ): Promise<Dispatcher.ResponseData> {
     const path = `${url.pathname}${url.search}`
     try {
-      return await this.#agentFor(url).request({ ...options, origin: url.origin, path })
+      // Undici would end the connection of every HEAD, in case a body comes that should not.
+      const request = { ...options, origin: url.origin, path, reset: false }
+      return await this.#agentFor(url).request(request)
     } catch (err) {
       const alert = this.#alert
       this.#alert = undefined

@@ -5,7 +5,7 @@ import type { ImageStore } from '#core/images/images.ts'
 import { mountCandidates } from '#core/remotes/distribution-source.ts'
 import type { Pusher, Source } from '#core/remotes/remotes.ts'
 import { group } from '#lib/async/group.ts'
-import type { Semaphore } from '#lib/async/semaphore.ts'
+import { Semaphore } from '#lib/async/semaphore.ts'
 import { weighBuffers } from '#lib/bytes/weigh-buffers.ts'
 
 import { type Outgoing, pushGraph } from './push-graph.ts'
@@ -20,6 +20,8 @@ export interface PushPlace {
   readonly uploads?: Semaphore | undefined
 }
 
+/** How many things of one push are looked for, or sent, at once: while some are sent, the registry is asked for others. */
+const mostAtOnce = 8
 /** Of what is read at once, in bytes. */
 const pieceBytes = 1 << 18
 /** From here on V8 shall know what the buffers weigh, in bytes. */
@@ -51,8 +53,11 @@ export async function pushImage(
   const graph = await pushGraph(ctx, place.content, descriptor, from.platforms ?? [], (...found) =>
     progress.found(...found),
   )
-  const send = async (c: Context, outgoing: Outgoing): Promise<void> =>
+  const atOnce = new Semaphore(mostAtOnce)
+  const send = async (c: Context, outgoing: Outgoing): Promise<void> => {
+    using _place = await atOnce.acquire(c)
     await pushOne(c, place, pusher, full, outgoing, progress)
+  }
   for (const same of [graph.blobs, graph.manifests]) {
     await group(
       ctx,
@@ -72,10 +77,10 @@ async function pushOne(
   { descriptor, labels }: Outgoing,
   progress: PushProgress,
 ): Promise<void> {
-  using _place = await uploads?.acquire(ctx)
   const source: Source = (offset) => bytesOf(ctx, content, descriptor.digest, offset)
   const result = await pusher.push(ctx, descriptor, source, {
     mountFrom: mountCandidates(reference, labels).slice(0, mostMounts),
+    turn: uploads && (async (own) => await uploads.acquire(own)),
     onProgress: (sent) => progress.sent(descriptor, sent),
   })
   progress.done(descriptor, result)
