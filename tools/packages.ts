@@ -37,6 +37,7 @@ export const benchPrograms: readonly Program[] = [
   { name: 'h2load', package: 'nghttp2-client', why: 'asks for more than a daemon can answer' },
   { name: 'docker-registry', package: 'docker-registry', why: 'images are pulled from it' },
   { name: 'skopeo', package: 'skopeo', why: 'puts them there' },
+  { name: 'curl', package: 'curl', why: 'sends without a daemon' },
 ]
 
 /**

@@ -1,5 +1,6 @@
 import { run } from '#testing/daemon.ts'
 
+import { openPushFloor } from './floor-push.ts'
 import { forgetPeak, megabytes, peakOf } from './processes.ts'
 import {
   type Figure,
@@ -20,8 +21,12 @@ const loads: readonly Load[] = [
 ]
 const peak = 'peak memory of these pushes, RSS'
 const byClient = (figure: string): string => `${figure}, by a client of 1.x`
+const byCurl = (figure: string): string => `${figure}, its blobs by curl alone`
 
-/** Images that came from archives, to repositories of a registry on this machine that have nothing of them. */
+/**
+ * Images that came from archives, to repositories of a registry on this machine that have nothing of them; and how
+ * long the registry takes for their blobs without a daemon.
+ */
 export const pushing: Row = {
   name: 'push',
   registry: true,
@@ -29,6 +34,7 @@ export const pushing: Row = {
     .flatMap(([figure]): Figure[] => [
       { name: figure, unit: 's', better: 'lower' },
       { name: byClient(figure), unit: 's', better: 'lower', against: figure },
+      { name: byCurl(figure), unit: 's', better: 'lower', against: figure },
     ])
     .concat({ name: peak, unit: 'MB', better: 'lower' }),
   setup: async (subject: Subject): Promise<Prepared> => {
@@ -57,6 +63,8 @@ async function measure(subject: Subject, registry: RegistryImages): Promise<Samp
   if (contender.containerd) return samples
   for (const [figure, image] of loads) {
     samples[byClient(figure)] = await push(ctr, subject.namespace, registry, image)
+    await using floor = await openPushFloor(registry.host, registry[image].file)
+    samples[byCurl(figure)] = await floor.push(`${subject.namespace}/curl-${++repositories}`)
   }
   return samples
 }

@@ -1,17 +1,20 @@
 import { describe } from '#lib/errors/errors.ts'
 
-import { nothing, type Prepared, type Row, type Samples, type Subject } from './row.ts'
+import { openFloor, repeat } from './floor.ts'
+import type { Prepared, Row, Samples, Subject } from './row.ts'
 
 const median = 'ctr run --rm, p50'
 const slowest = 'ctr run --rm, p99'
+const floor = 'ctr run --rm, p50, ctr and runc alone'
 const crunMedian = 'ctr run --rm, p50, wharfd with crun'
 
-/** A container from nothing to nothing, one after another. */
+/** A container from nothing to nothing, one after another; and what takes a client and the runtime without a daemon. */
 export const run: Row = {
   name: 'run',
   figures: [
     { name: median, unit: 'ms', better: 'lower' },
     { name: slowest, unit: 'ms', better: 'lower', quantile: 0.99 },
+    { name: floor, unit: 'ms', better: 'lower', against: median },
     { name: crunMedian, unit: 'ms', better: 'lower', against: median },
   ],
   setup: async (subject: Subject): Promise<Prepared> => {
@@ -19,15 +22,22 @@ export const run: Row = {
     await runs(subject, 2)
     const ours = !subject.contender.containerd
     const remark = ours ? await tryCrun(subject) : undefined
+    await using scope = new AsyncDisposableStack()
+    const alone = ours ? scope.use(await openFloor(subject)) : undefined
+    const owned = scope.move()
     return {
       measure: async (): Promise<Samples> => {
         const ms = await runs(subject, count)
-        const measured = { [median]: ms, [slowest]: ms }
+        const measured = {
+          [median]: ms,
+          [slowest]: ms,
+          ...(alone && { [floor]: await repeat(count, alone.run) }),
+        }
         if (!ours || remark !== undefined) return measured
         return { ...measured, [crunMedian]: await runs(subject, count, ...withCrun) }
       },
       ...(remark !== undefined && { remark }),
-      [Symbol.asyncDispose]: nothing,
+      [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
     }
   },
 }
