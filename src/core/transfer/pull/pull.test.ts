@@ -1,87 +1,16 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { type TestContext, test } from 'node:test'
 
 import { readBlob } from '#core/content/read-blob.ts'
 import { writeBlob } from '#core/content/write-blob.ts'
-import type { Context } from '#core/context.ts'
-import type { Descriptor } from '#core/images/images.ts'
-import { mediaTypes } from '#core/images/oci.ts'
-import type { Metadata } from '#core/metadata/metadata.ts'
-import { parsePlatform } from '#core/platforms/platforms.ts'
 import { refKey } from '#core/transfer/ref-key.ts'
-import type { ImageTarget, Progress } from '#core/transfer/transfer.ts'
+import type { Progress } from '#core/transfer/transfer.ts'
 import type { ImageVerifier } from '#core/verification/verification.ts'
-import { openClient } from '#testing/hostile-registry.ts'
-import { ImageRegistry } from '#testing/image-registry.ts'
-import { withMetadata } from '#testing/metadata.ts'
+import { checkPull as check } from '#testing/pulling.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
-import { Downloads } from './downloads.ts'
-import { pullImage } from './pull.ts'
 import { defaultSplitting } from './receive.ts'
-
-const amd64 = parsePlatform('linux/amd64')
-const arm64 = parsePlatform('linux/arm64')
-const armv6 = parsePlatform('linux/arm/v6')
-
-interface Given {
-  readonly ctx: Context
-  readonly metadata: Metadata
-  readonly registry: ImageRegistry
-  readonly events: Progress[]
-  /** Pulls `reference` under its own name. */
-  readonly pull: (reference: string, into?: Partial<ImageTarget>, ctx?: Context) => Promise<void>
-  /** What is in the content store. */
-  readonly has: (target: Descriptor, ctx?: Context) => Promise<boolean>
-}
-
-interface GivenOptions {
-  readonly verifiers?: ReadonlyMap<string, ImageVerifier>
-  readonly policy?: 'shared' | 'isolated'
-  readonly partBytes?: number
-}
-
-function check(
-  title: string,
-  body: (given: Given) => Promise<void>,
-  { verifiers = new Map(), policy = 'shared', partBytes = 0 }: GivenOptions = {},
-): void {
-  void test(title, { timeout: 60_000 }, async (t: TestContext) => {
-    await using registry = await ImageRegistry.open()
-    await using remotes = openClient()
-    const run = async (ctx: Context, metadata: Metadata): Promise<void> => {
-      const { content } = metadata
-      const downloads = new Downloads({ content, atOnce: 3, partBytes })
-      const stores = { ...metadata, content, unpackPlace: () => undefined }
-      const events: Progress[] = []
-      await body({
-        ctx,
-        metadata,
-        registry,
-        events,
-        async pull(reference, into = {}, own = ctx) {
-          const parts = { stores, verifiers, downloads }
-          const onProgress = (progress: Progress): void => void events.push(progress)
-          const end = { reference, remotes }
-          await pullImage(own, parts, end, { name: reference, ...into }, { onProgress })
-        },
-        has: async ({ digest }, own = ctx) =>
-          await content.info(own, digest).then(
-            () => true,
-            () => false,
-          ),
-      })
-      assert.deepEqual(await metadata.leases.list(ctx), [])
-    }
-    await withMetadata(
-      t,
-      async ({ ctx, metadata }) => await run(ctx, metadata),
-      () => ({ policy }),
-    )
-  })
-}
 
 const child = 'containerd.io/gc.ref.content'
 const source = 'containerd.io/distribution.source.127.0.0.1'
@@ -321,115 +250,6 @@ function dribble(response: ServerResponse, bytes: Uint8Array): void {
   }, 20)
   response.on('close', () => clearInterval(timer))
 }
-
-check(
-  'of an index the wanted platforms are loaded, and all its children kept',
-  async ({ ctx, metadata, registry, pull, has }) => {
-    const images = [amd64, arm64, armv6].map((platform) =>
-      registry.putImage([randomBytes(1000)], platform),
-    )
-    const [pc, phone, old] = images
-    assert.ok(pc && phone && old)
-    const inner = registry.putIndex([phone, old])
-    const index = registry.putIndex([pc, inner])
-    const name = registry.tag(index, 'v1')
-    await pull(name, { platforms: [arm64] })
-    assert.deepEqual(await Promise.all(images.map(async (image) => await has(image))), [
-      false,
-      true,
-      false,
-    ])
-    const { labels } = await metadata.content.info(ctx, index.digest)
-    assert.equal(labels[`${child}.m.0`], pc.digest)
-    assert.equal(labels[`${child}.0`], inner.digest)
-    await pull(name)
-    for (const image of images) assert.ok(await has(image))
-  },
-)
-
-check(
-  'the best of several is loaded when there is a limit, and metadata of all when asked',
-  async ({ registry, pull, has }) => {
-    const layers = [amd64, arm64].map(() =>
-      registry.put('application/vnd.oci.image.layer.v1.tar', randomBytes(1000)),
-    )
-    const [pcLayer, phoneLayer] = layers
-    assert.ok(pcLayer && phoneLayer)
-    const pc = registry.putImage([pcLayer], amd64)
-    const phone = registry.putImage([phoneLayer], arm64)
-    const name = registry.tag(registry.putIndex([pc, phone]), 'v1')
-    await pull(name, { platforms: [arm64, amd64], manifestLimit: 1 })
-    assert.ok((await has(phone)) && !(await has(pc)))
-    await pull(name, { platforms: [arm64], allMetadata: true })
-    assert.ok((await has(pc)) && !(await has(pcLayer)) && (await has(phoneLayer)))
-  },
-)
-
-check(
-  'a machine gets what it runs when there is nothing for itself',
-  async ({ registry, pull, has }) => {
-    const v5 = registry.putImage([randomBytes(9)], parsePlatform('linux/arm/v5'))
-    const v6 = registry.putImage([randomBytes(9)], armv6)
-    const name = registry.tag(registry.putIndex([v5, v6]), 'v1')
-    await pull(name, { platforms: [arm64] })
-    assert.ok((await has(v6)) && !(await has(v5)))
-    await rejectsWith(
-      'not_found',
-      pull(name, { name: 'pc', platforms: [amd64] }),
-      /wanted is linux\/amd64, and it has linux\/arm\/v5, linux\/arm\/v6/,
-    )
-  },
-)
-
-check('indexes in indexes come to an end', async ({ registry, pull }) => {
-  let next: Descriptor = registry.putImage([randomBytes(9)])
-  for (let depth = 0; depth < 8; depth++) next = registry.putIndex([next])
-  await pull(registry.tag(next, 'deep'))
-  await rejectsWith('invalid_argument', pull(registry.tag(registry.putIndex([next]), 'deeper')))
-})
-
-check('old or disguised manifests are refused', async ({ registry, pull }) => {
-  const old = registry.putJson('application/vnd.docker.distribution.manifest.v1+prettyjws', {})
-  await rejectsWith('unimplemented', pull(registry.tag(old, 'old')), /schema 1/)
-  const holder = registry.tag(registry.putIndex([old]), 'holder')
-  await rejectsWith('invalid_argument', pull(holder), /schema 1 image manifests/)
-  const image = registry.putImage([randomBytes(9)])
-  for (const [type, value] of [
-    [mediaTypes.ociManifest, { manifests: [image], config: image, layers: [] }],
-    [mediaTypes.ociIndex, { manifests: [], config: image }],
-    [mediaTypes.ociIndex, { mediaType: mediaTypes.ociManifest, manifests: [image] }],
-  ] as const) {
-    const name = registry.tag(registry.putJson(type, value), 'disguised')
-    await rejectsWith('invalid_argument', pull(name), /but found/)
-  }
-})
-
-check(
-  'further names are given, and go with the first',
-  async ({ ctx, metadata, registry, pull }) => {
-    const image = registry.putImage([randomBytes(9)])
-    const name = registry.tag(image, 'v1')
-    const reference = {
-      isPrefix: false,
-      allowOverwrite: false,
-      addDigest: false,
-      skipNamedDigest: false,
-    }
-    const prefix = { ...reference, name: 'team/app', isPrefix: true }
-    const extraReferences = [
-      { ...reference, name: 'other:1' },
-      prefix,
-      { ...prefix, addDigest: true },
-    ]
-    await pull(name, { extraReferences })
-    const names = async (): Promise<string[]> =>
-      (await metadata.images.list(ctx)).map((each) => each.name).toSorted()
-    assert.deepEqual(await names(), [name, 'other:1', `team/app@${image.digest}`].toSorted())
-    await metadata.images.delete(ctx, name)
-    await metadata.collect(ctx)
-    assert.deepEqual(await names(), [])
-  },
-)
 
 const asked: string[] = []
 const saying = (ok: boolean, reason: string): ImageVerifier => ({
