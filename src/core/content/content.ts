@@ -59,6 +59,11 @@ export interface Writer extends AsyncDisposable {
   readonly path?: string | undefined
   /** Appends. Not durable until `commit`. */
   write(ctx: Context, data: Uint8Array): Promise<void>
+  /**
+   * As `write`, for whoever has more to do meanwhile: resolves when `digest` and `status` count the bytes,
+   * and `written` when they are where `write` puts them.
+   */
+  append?(ctx: Context, data: Uint8Array): Promise<{ readonly written: Promise<void> }>
   /** Digest of what was written so far. */
   digest(): string
   status(): Status

@@ -287,6 +287,19 @@ function checkUploads(check: Check): void {
     assert.equal(writer.digest(), digestOf(hello))
   })
 
+  check('what is appended counts before it is written', async ({ ctx, store }) => {
+    await using writer = await store.writer(ctx, { ref: 'ahead' })
+    const appended: { readonly written: Promise<void> }[] = []
+    for (const part of [hello.subarray(0, 3), hello.subarray(3)]) {
+      if (!writer.append) return await writer.write(ctx, part)
+      appended.push(await writer.append(ctx, part))
+    }
+    assert.deepEqual([writer.status().offset, writer.digest()], [hello.length, digestOf(hello)])
+    for (const { written } of appended) await written
+    await writer.commit(ctx, { size: hello.length, expected: digestOf(hello) })
+    assert.deepEqual(Buffer.from(await readBlob(ctx, store, digestOf(hello), 100)), hello)
+  })
+
   check('uploads are listed, all or by filter', async ({ ctx, store }) => {
     await using _one = await store.writer(ctx, { ref: 'one' })
     await using _two = await store.writer(ctx, { ref: 'two/with:odd signs' })

@@ -44,6 +44,12 @@ export class NamespacedWriter implements Writer {
     await inner.write(ctx, data)
   }
 
+  async append(ctx: Context, data: Uint8Array): Promise<{ readonly written: Promise<void> }> {
+    if (this.#inner?.append) return await this.#inner.append(ctx, data)
+    await this.write(ctx, data)
+    return { written: Promise.resolve() }
+  }
+
   digest(): string {
     return this.#inner?.digest() ?? this.#options.blob
   }

@@ -1,4 +1,5 @@
 import type { Writer } from '#core/content/content.ts'
+import { WriteAhead } from '#core/content/write-ahead.ts'
 import type { Context } from '#core/context.ts'
 
 import { Arrival } from './arrival.ts'
@@ -44,9 +45,14 @@ export async function receive(
 ): Promise<string> {
   let { offset } = writer.status()
   const arrival = Arrival.of(writer, target.size, onComing)
-  const writes = new Writes(ctx, writer, (written) => arrival?.grown(written))
+  let inFile = offset
+  const writes = new WriteAhead(mostAhead, (chunk) => {
+    inFile += chunk.length
+    giveBack(chunk)
+    arrival?.grown(inFile)
+  })
   const append = async (chunk: Uint8Array): Promise<void> => {
-    await writes.add(chunk)
+    await writes.add(chunk, writer.write(ctx, chunk))
     offset += chunk.length
     onProgress?.(offset)
   }
@@ -78,54 +84,6 @@ export async function receive(
 
 const isSlow = (bytes: number, ms: number, { patienceMs, slow }: Splitting): boolean =>
   patienceMs === 0 || bytes < (slow * ms) / 1000
-
-/** Writes under way, in order, with a bound. */
-class Writes {
-  readonly #ctx: Context
-  readonly #writer: Upload
-  readonly #queue: { readonly chunk: Uint8Array; readonly written: Promise<void> }[] = []
-  readonly #onWritten: (offset: number) => void
-  #ahead = 0
-  #written: number
-
-  /** `onWritten` hears up to where all is in the file. */
-  constructor(ctx: Context, writer: Upload, onWritten: (offset: number) => void) {
-    this.#ctx = ctx
-    this.#writer = writer
-    this.#onWritten = onWritten
-    this.#written = writer.status().offset
-  }
-
-  /** Begins a write, and waits while too much is under way. @throws what an earlier one failed with. */
-  async add(chunk: Uint8Array): Promise<void> {
-    const written = this.#writer.write(this.#ctx, chunk)
-    // Whoever waits for it hears of it.
-    written.catch(() => undefined)
-    this.#queue.push({ chunk, written })
-    this.#ahead += chunk.length
-    while (this.#ahead > mostAhead) await this.#first()
-  }
-
-  async done(): Promise<void> {
-    while (this.#queue.length > 0) await this.#first()
-  }
-
-  /** Nothing is written any more, whatever became of it. */
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#queue.map(async ({ written }) => await written))
-  }
-
-  async #first(): Promise<void> {
-    const [first] = this.#queue
-    if (!first) return
-    await first.written
-    this.#queue.shift()
-    this.#ahead -= first.chunk.length
-    this.#written += first.chunk.length
-    giveBack(first.chunk)
-    this.#onWritten(this.#written)
-  }
-}
 
 /**
  * Frees the memory of a chunk that nobody needs any more, if nothing else is in it. Left to the collector,

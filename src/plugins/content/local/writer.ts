@@ -70,23 +70,33 @@ export class LocalWriter implements Writer {
   }
 
   async write(ctx: Context, data: Uint8Array): Promise<void> {
+    const { written } = await this.append(ctx, data)
+    await written
+  }
+
+  async append(ctx: Context, data: Uint8Array): Promise<{ readonly written: Promise<void> }> {
     ctx.signal.throwIfAborted()
     const file = this.#open('write')
     const { offset } = this.#status
     this.#dirty = true
     this.#status = { ...this.#status, offset: offset + data.length, updatedAt: new Date() }
     this.#hashed = this.#hashed.then(async () => await hashBytes(data, this.#hasher))
-    const [written, hashed] = await Promise.allSettled([
-      this.#put(file, data, offset),
-      this.#hashed,
-    ])
-    if (hashed.status === 'rejected') throw hashed.reason
-    // The hash is ahead of the file now: only a writer opened anew, which hashes it again, can go on.
-    if (written.status === 'rejected') {
+    const written = this.#written(ctx, this.#put(file, data, offset))
+    // Whoever waits for it hears of it.
+    written.catch(() => undefined)
+    await this.#hashed
+    return { written }
+  }
+
+  /** The hash is ahead of a file that could not be written: only a writer opened anew, which hashes it again, can go on. */
+  async #written(ctx: Context, putting: Promise<void>): Promise<void> {
+    try {
+      await putting
+    } catch (err) {
       await this[Symbol.asyncDispose]().catch((error: unknown) => {
         ctx.log.warn('failed to close an upload', { path: this.#paths.dir, error })
       })
-      throw fullDisk(written.reason, this.#paths.data)
+      throw fullDisk(err, this.#paths.data)
     }
   }
 

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test'
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
-import type { Store } from '#core/content/content.ts'
+import type { Store, Writer } from '#core/content/content.ts'
 import type { Context } from '#core/context.ts'
 import {
   Content,
@@ -12,9 +12,11 @@ import {
   type WriteContentResponse,
 } from '#gen/services/content_pb.ts'
 import { digestOf } from '#lib/digest/digest.ts'
+import { CodedError } from '#lib/errors/errors.ts'
 import { Inbox } from '#lib/rpc/inbox.ts'
 import { callOptions } from '#proxy/call.ts'
 import { withMetadata } from '#testing/metadata.ts'
+import { overridingStore } from '#testing/overriding.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { serve } from '#testing/serve.ts'
 
@@ -39,9 +41,13 @@ interface Given {
 }
 
 /** Uploads request by request, as the wire has them. */
-async function conversing(t: TestContext, body: (given: Given) => Promise<void>): Promise<void> {
+async function conversing(
+  t: TestContext,
+  body: (given: Given) => Promise<void>,
+  change: (store: Store) => Store = (same) => same,
+): Promise<void> {
   await withMetadata(t, async ({ ctx, metadata }) => {
-    await using served = await serve(ctx, [contentApi(metadata.content)])
+    await using served = await serve(ctx, [contentApi(change(metadata.content))])
     const client = served.connection.client(Content)
     const begin = (): Upload => {
       const requests = new Inbox<Request>()
@@ -156,3 +162,41 @@ test('a name is held by one upload at a time', async (t) => {
     await begin().ask({ action: STAT, ref: 'up' })
   })
 })
+
+/** Its bytes cannot be written, which shows when `failed` rejects. */
+const unwritable = (writer: Writer, failed: Promise<void>): Writer => ({
+  write: async (...args) => await writer.write(...args),
+  async append(...args) {
+    await writer.append?.(...args)
+    return { written: failed }
+  },
+  digest: () => writer.digest(),
+  status: () => writer.status(),
+  truncate: async (...args) => await writer.truncate(...args),
+  commit: async (...args) => await writer.commit(...args),
+  [Symbol.asyncDispose]: async () => await writer[Symbol.asyncDispose](),
+})
+
+for (const [name, action] of [
+  ['write', WRITE],
+  ['commit', COMMIT],
+] as const) {
+  const title = `what fails after it was answered is the answer to the next ${name}`
+  test(title, async (t) => {
+    const { promise: failed, reject } = Promise.withResolvers<void>()
+    const body = async ({ ctx, store, begin }: Given): Promise<void> => {
+      const upload = begin()
+      const half = await upload.ask({ action: WRITE, ref: 'up', data: hello.subarray(0, 5) })
+      assert.equal(half.offset, 5n)
+      reject(new CodedError('resource_exhausted', 'the disk is full'))
+      const rest = upload.ask({ action, offset: 5n, data: hello.subarray(5) })
+      await rejectsWith('resource_exhausted', rest, 'the disk is full')
+      await rejectsWith('not_found', store.info(ctx, digest))
+    }
+    await conversing(t, body, (store) =>
+      overridingStore(store, {
+        writer: async (...args) => unwritable(await store.writer(...args), failed),
+      }),
+    )
+  })
+}

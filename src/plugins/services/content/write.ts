@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
 import type { Store, Writer } from '#core/content/content.ts'
+import { WriteAhead } from '#core/content/write-ahead.ts'
 import type { Context } from '#core/context.ts'
 import {
   WriteAction,
@@ -23,6 +24,8 @@ type Response = MessageInitShape<typeof WriteContentResponseSchema>
  * Ending without COMMIT keeps what has come. The last answer is sent twice, as upstream does.
  */
 
+/** How many bytes of an upload may have been answered that are not in its file yet. */
+const mostAhead = 4 << 20
 /** An upload of more bytes than this is worth preparing for. */
 const largeUpload = 16 << 20
 
@@ -44,7 +47,7 @@ export async function* write(
   if (ref === '') throw new CodedError('invalid_argument', 'first message must have a reference')
 
   await using writer = await store.writer(ctx, { ref, total: Number(total), expected })
-  const upload = new Upload(store, writer, ref)
+  await using upload = new Upload(store, writer, ref)
   let answer: Response | undefined
   for (
     let next: IteratorResult<WriteContentRequest> = first;
@@ -58,7 +61,9 @@ export async function* write(
   if (answer) yield answer
 }
 
-class Upload {
+/** Disposal waits for what is still being written. */
+class Upload implements AsyncDisposable {
+  readonly #ahead = new WriteAhead(mostAhead)
   readonly #store: Store
   readonly #writer: Writer
   readonly #ref: string
@@ -94,6 +99,7 @@ class Upload {
     const known = await this.#isKnown(ctx)
     if (!known) return
     try {
+      await this.#ahead.settled()
       await this.#writer[Symbol.asyncDispose]()
       await this.#store.abort(ctx, this.#ref)
     } catch (error) {
@@ -122,16 +128,26 @@ class Upload {
       throw new CodedError('out_of_range', message)
     }
     if (at === 0 && offset > 0) {
+      await this.#ahead.done()
       await this.#writer.truncate(ctx, 0)
       offset = 0
     }
     if (offset > largeUpload) weighBuffers()
-    if (request.data.length > 0) await this.#writer.write(ctx, request.data)
+    if (request.data.length > 0) await this.#append(ctx, request.data)
     return offset + request.data.length
+  }
+
+  /** The next request can come while this one is written; what that fails with is the answer to a later one. */
+  async #append(ctx: Context, data: Uint8Array): Promise<void> {
+    this.#ahead.check()
+    if (!this.#writer.append) return await this.#writer.write(ctx, data)
+    const { written } = await this.#writer.append(ctx, data)
+    await this.#ahead.add(data, written)
   }
 
   async #commit(ctx: Context, request: WriteContentRequest): Promise<Response> {
     const offset = await this.#write(ctx, request)
+    await this.#ahead.done()
     await this.#writer.commit(ctx, {
       size: this.#total,
       expected: this.#expected,
@@ -152,5 +168,9 @@ class Upload {
       updatedAt: dateToProto(updatedAt),
       total: BigInt(this.#total),
     }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ahead.settled()
   }
 }
