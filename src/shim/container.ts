@@ -257,6 +257,7 @@ export class Container {
   /** Removes the container when its init has ended, or was never started. */
   async delete(work: Work): Promise<void> {
     const exit = await this.init.delete(work)
+    for (const exec of this.#execs.values()) void this.#letGo(exec)
     removeRecord(this.bundle)
     this.#memory?.[Symbol.dispose]()
     this.#parts.rootfs.release()
@@ -266,6 +267,18 @@ export class Container {
       exitStatus: exit.status,
       exitedAt: toTimestamp(exit.at),
     })
+  }
+
+  /** Closes the streams of an exec that nobody has deleted: whoever began it may be gone. */
+  async #letGo(exec: ExecProcess): Promise<void> {
+    try {
+      if (exec.isStarted) await exec.exited
+      await exec.release()
+    } catch (err) {
+      const { log } = this.#services
+      const what = { id: this.id, exec: exec.execId, error: describe(err) }
+      log.error('cannot close the streams of an exec', what)
+    }
   }
 
   /** Init's exit is told when the execs' are; without a pid namespace they have to be ended. */

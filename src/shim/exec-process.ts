@@ -184,9 +184,19 @@ export class ExecProcess implements TaskProcess {
     if (this.#status === 'running' || this.#status === 'deleted') {
       throw refuse('delete', this.#status)
     }
+    await this.#close()
+    rmSync(execPidFile(this.#options.bundle, this.execId), { force: true })
+  }
+
+  /** Forgets a process that has ended with its container; the bundle may be another one's by now. */
+  async release(): Promise<void> {
+    using _ = await this.#mutex.lock()
+    await this.#close()
+  }
+
+  async #close(): Promise<void> {
     if (this.#streams) await drain(this.#streams)
     this.#streams?.[Symbol.dispose]()
-    rmSync(execPidFile(this.#options.bundle, this.execId), { force: true })
     this.#status = 'deleted'
   }
 }

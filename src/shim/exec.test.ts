@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { type TestContext, suite, test } from 'node:test'
 
 import { fromBinary } from '@bufbuild/protobuf'
@@ -23,6 +24,17 @@ const check = (
     await body(shim, tasks)
   })
 }
+
+/** What a process has open. */
+const handlesOf = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
+    } catch {
+      // It was that of the directory.
+      return []
+    }
+  })
 
 suite('execs of a shim host', () => {
   check('an exec runs beside init, with output and exit code', async (shim, tasks) => {
@@ -86,6 +98,29 @@ suite('execs of a shim host', () => {
     )
     await tasks.delete({ id: 'c', execId: 'x' })
   })
+
+  check(
+    'streams of execs that nobody deletes are closed with the container',
+    async (shim, tasks) => {
+      const [host = 0] = shim.hosts()
+      const paths = await Promise.all(
+        ['out', 'err', 'other'].map(async (name) => await shim.fifo(name)),
+      )
+      const [stdout = '', stderr = '', other = ''] = paths
+      const open = (): string[] => handlesOf(host).filter((path) => paths.includes(path))
+      await tasks.exec({ id: 'c', execId: 'ended', stdout, stderr, spec: execSpec('true') })
+      await tasks.start({ id: 'c', execId: 'ended' })
+      await tasks.wait({ id: 'c', execId: 'ended' })
+      await tasks.exec({ id: 'c', execId: 'runs', stdout: other, spec: execSpec('sleep', '1000') })
+      await tasks.start({ id: 'c', execId: 'runs' })
+      await tasks.exec({ id: 'c', execId: 'not started', stdout: other, spec: execSpec('true') })
+      assert.deepEqual(open().toSorted(), paths.toSorted())
+      await tasks.kill({ id: 'c', signal: 9 })
+      await tasks.wait({ id: 'c' })
+      await tasks.delete({ id: 'c' })
+      await shim.until(() => open().length === 0)
+    },
+  )
 
   check('an exec that cannot start says why and can be deleted', async (_shim, tasks) => {
     await tasks.exec({ id: 'c', execId: 'x', spec: execSpec('nonsense') })

@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,10 +37,18 @@ void suite('a disk that fills up while images, blobs and snapshots come and go',
     await soak('full-disk', 1, async (cycle) => {
       const kind = kinds[cycle.seed % kinds.length] ?? 'ext4'
       await using disk = await SmallDisk.make(dir.path, kind)
-      await oneDisk(dir.path, disk, images, cycle)
+      await oneDisk(dir.path, disk, images, cycle).catch((err: unknown) => {
+        throw new Error(`wharfd said last:\n${lastLines(dir.path, cycle)}`, { cause: err })
+      })
     })
   })
 })
+
+/** What the daemon of a cycle said last. */
+const lastLines = (dir: string, { number }: Cycle): string =>
+  readFileSync(logPath(dir, number), 'utf8').slice(-4000)
+
+const logPath = (dir: string, number: number): string => join(dir, `log-${number}`)
 
 async function oneDisk(
   outside: string,
@@ -51,7 +59,7 @@ async function oneDisk(
   const dir = join(disk.path, 'd')
   mkdirSync(dir)
   // What the daemon says goes elsewhere.
-  symlinkSync(join(outside, `log-${cycle.number}`), join(dir, 'log'))
+  symlinkSync(logPath(outside, cycle.number), join(dir, 'log'))
   await using daemon = await startDaemon({ dir })
   const [facts, made] = [new Facts(), new Made(images)]
   for (let n = 0; n < times; n++) {

@@ -69,11 +69,13 @@ export function networkCount(): number {
   return Number(/^net_namespace\s+(\d+)/m.exec(slabs)?.[1])
 }
 
+/** What a process has open. */
+export const handlesOf = (pid: number): string[] =>
+  list(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+
 /** Network namespaces that a process holds by a descriptor: each lives for as long. */
 const networksOpenIn = (pid: number): string[] =>
-  list(`/proc/${pid}/fd`)
-    .map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
-    .filter((target) => target.startsWith('net:['))
+  handlesOf(pid).filter((target) => target.startsWith('net:['))
 
 function linkOf(path: string): string {
   try {

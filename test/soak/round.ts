@@ -6,7 +6,14 @@ import { busyboxImage } from '#testing/image.ts'
 import type { Cycle } from '#testing/soak.ts'
 
 import { deleteAll } from './delete-all.ts'
-import { assertNothingLeft, type Footprint, footprint, served, shimHosts } from './leaks.ts'
+import {
+  assertNothingLeft,
+  type Footprint,
+  footprint,
+  handlesOf,
+  served,
+  shimHosts,
+} from './leaks.ts'
 import { assertKept, type Life, live } from './lives.ts'
 import { disturb, type Victim } from './victims.ts'
 import { busybox, World } from './world.ts'
@@ -84,7 +91,12 @@ async function assertSlim(world: World): Promise<void> {
   for (;;) {
     const held = served(world).flatMap((pid) => footprint(pid) ?? [])
     if (shimHosts(world).length <= 1 && held.every(isSlim)) return
-    if (Date.now() > deadline) throw new Error(`daemon and hosts: ${JSON.stringify(held)}`)
+    if (Date.now() > deadline) {
+      const open = held
+        .filter((each) => !isSlim(each))
+        .map(({ pid }) => handlesOf(pid).join('\n  '))
+      throw new Error(`daemon and hosts: ${JSON.stringify(held)}\n  ${open.join('\n  ')}`)
+    }
     await sleep(50)
   }
 }
