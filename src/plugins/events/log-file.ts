@@ -83,9 +83,12 @@ export class EventLogFile implements AsyncDisposable {
   }
 
   async #goOn(length: number): Promise<void> {
-    this.#file = await open(join(this.#dir, 'events.log'), 'a', fileMode)
-    await this.#file.truncate(length)
-    await this.append(lifeRecord(this.life))
+    await using scope = new AsyncDisposableStack()
+    const file = scope.use(await open(join(this.#dir, 'events.log'), 'a', fileMode))
+    await file.truncate(length)
+    await file.appendFile(lifeRecord(this.life))
+    scope.move()
+    this.#file = file
   }
 
   async #close(): Promise<void> {
