@@ -44,7 +44,7 @@ export interface DaemonOptions {
   readonly disabled?: readonly string[]
   /** The real thing instead of wharfd. */
   readonly containerd?: Containerd
-  /** The Node that runs wharfd; the one that it finds itself unless given. */
+  /** The Node that runs wharfd; the one that runs this, or what `program` finds itself, unless given. */
   readonly node?: string
   /** The `wharfd.mjs` to run; this checkout's unless given. */
   readonly program?: string
@@ -93,6 +93,13 @@ path = "${join(daemon.dir, 'opt')}"
 ${options.config ?? ''}
 `
 
+/** A program that is named starts as users start it. That of this checkout needs no PATH, which tests replace. */
+function commandOf({ containerd, node, program }: DaemonOptions): readonly [string, ...string[]] {
+  if (containerd) return [containerd.containerd]
+  if (program !== undefined && node === undefined) return [program]
+  return [node ?? process.execPath, program ?? wharfd]
+}
+
 class ScratchDaemon implements TestDaemon {
   readonly dir: string
   readonly root: string
@@ -120,9 +127,8 @@ class ScratchDaemon implements TestDaemon {
 
   async start(): Promise<void> {
     const config = ['--config', join(this.dir, 'config.toml')]
-    const { containerd, node, program = containerd?.containerd ?? wharfd } = this.#options
-    const args = node === undefined ? config : [program, ...config]
-    const child = spawn(node ?? program, args, {
+    const [command, ...args] = commandOf(this.#options)
+    const child = spawn(command, [...args, ...config], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },
     })

@@ -158,8 +158,7 @@ suite('pushing to a registry', { skip: lacksRegistry ?? false, timeout: 120_000 
       .filter(({ event }) => event === 'complete')
       .map(({ descriptor }) => descriptor?.digest)
     // Both manifests are asked for at once, and whichever is not there is sent first.
-    const siblings = [one.digest, two.digest].toSorted()
-    assert.deepEqual(complete.slice(-4, -2).toSorted(), siblings)
+    assert.deepEqual(new Set(complete.slice(-4, -2)), new Set([one.digest, two.digest]))
     assert.deepEqual(complete.slice(-2), [inner.digest, target.digest])
   })
 
