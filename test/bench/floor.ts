@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { run } from '#testing/daemon.ts'
@@ -13,8 +13,8 @@ import type { Subject } from './row.ts'
 
 /** A container to run again, and to execute in, without a daemon. */
 export interface Floor extends AsyncDisposable {
-  /** Makes, starts and removes a container, the `n`th of those at once. @returns ms with what a client takes. */
-  readonly run: (n?: number) => Promise<number>
+  /** Makes, starts and removes a container. @returns ms with what a client takes. */
+  readonly run: () => Promise<number>
   /** One more process in a container. @returns ms with what a client takes. */
   readonly exec: () => Promise<number>
 }
@@ -38,18 +38,14 @@ export async function openFloor(subject: Subject): Promise<Floor> {
   const spec: Spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8'))
   spec.process.args = ['true']
   spec.root.path = join(bundle, 'rootfs')
+  spec.linux.cgroupsPath = '/bench-floor'
+  await writeFile(join(dir, 'config.json'), JSON.stringify(spec))
   const client = async (): Promise<unknown> => await ctr('version')
+  const runs = [join(dir, 'state'), 'run', '--bundle', dir, 'floor'] as const
   const execs = [join(daemon.state, 'runc', namespace), 'exec', 'idle-0', 'true'] as const
   const owned = scope.move()
   return {
-    run: async (n = 0) => {
-      const id = `floor-${n}`
-      spec.linux.cgroupsPath = `/bench-${id}`
-      await mkdir(join(dir, id), { recursive: true })
-      await writeFile(join(dir, id, 'config.json'), JSON.stringify(spec))
-      const args = ['run', '--bundle', join(dir, id), id]
-      return await timed(client, async () => await runc(join(dir, 'state'), ...args))
-    },
+    run: async () => await timed(client, async () => await runc(...runs)),
     exec: async () => await timed(client, async () => await runc(...execs)),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
