@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readlinkSync } from 'node:fs'
 import { type TestContext, suite, test } from 'node:test'
 
 import { fromBinary } from '@bufbuild/protobuf'
 
 import { ProcessDetailsSchema } from '#gen/types/runc-options_pb.ts'
 import { Status } from '#gen/types/task_pb.ts'
+import { handlesOf } from '#testing/handles.ts'
 import { root } from '#testing/root.ts'
 
 import { ShimFixture, type TaskClient, execSpec, fails, readFifo } from './test-host.ts'
@@ -24,17 +24,6 @@ const check = (
     await body(shim, tasks)
   })
 }
-
-/** What a process has open. */
-const handlesOf = (pid: number): string[] =>
-  readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
-    } catch {
-      // It was that of the directory.
-      return []
-    }
-  })
 
 suite('execs of a shim host', () => {
   check('an exec runs beside init, with output and exit code', async (shim, tasks) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, suite, test } from 'node:test'
 
@@ -8,6 +8,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { OptionsSchema } from '#gen/types/runc-options_pb.ts'
 import { cgroupMounts } from '#sys/cgroup.ts'
 import { mountInfo } from '#sys/mount-info.ts'
+import { handlesOf } from '#testing/handles.ts'
 import { root } from '#testing/root.ts'
 
 import { ShimFixture, type TaskClient, execSpec, readFifo } from './test-host.ts'
@@ -19,16 +20,6 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
     await body(shim)
   })
 }
-
-/** What a process has open. */
-const filesOf = (pid: number): string[] =>
-  readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
-    } catch {
-      return []
-    }
-  })
 
 /** Runs one container with streams of a kind that `n` says, and an exec, to its deletion. */
 async function runOne(shim: ShimFixture, tasks: TaskClient, n: number): Promise<void> {
@@ -69,10 +60,10 @@ suite('many containers in one host', () => {
     await runMany(shim, tasks, 0, 8)
     // What the first runs loaded stays.
     await shim.until(() => shim.childrenOf(shimPid).length === 0)
-    const before = filesOf(shimPid)
+    const before = handlesOf(shimPid)
     await runMany(shim, tasks, 8, 208)
     await shim.until(() => shim.childrenOf(shimPid).length === 0)
-    await shim.until(() => filesOf(shimPid).length <= before.length)
+    await shim.until(() => handlesOf(shimPid).length <= before.length)
     assert.deepEqual(
       mountInfo().filter(({ mountPoint }) => mountPoint.startsWith(shim.dir)),
       [],

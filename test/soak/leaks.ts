@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { mountInfo } from '#sys/mount-info.ts'
+import { handlesOf } from '#testing/handles.ts'
 
 import { cgroupsOf, processesIn } from './cgroups.ts'
 import type { World } from './world.ts'
@@ -69,21 +70,9 @@ export function networkCount(): number {
   return Number(/^net_namespace\s+(\d+)/m.exec(slabs)?.[1])
 }
 
-/** What a process has open. */
-export const handlesOf = (pid: number): string[] =>
-  list(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
-
 /** Network namespaces that a process holds by a descriptor: each lives for as long. */
 const networksOpenIn = (pid: number): string[] =>
   handlesOf(pid).filter((target) => target.startsWith('net:['))
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return ''
-  }
-}
 
 /** The hosts of shims that work for the daemon. */
 export const shimHosts = (world: World): number[] =>

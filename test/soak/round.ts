@@ -2,18 +2,12 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { handlesOf } from '#testing/handles.ts'
 import { busyboxImage } from '#testing/image.ts'
 import type { Cycle } from '#testing/soak.ts'
 
 import { deleteAll } from './delete-all.ts'
-import {
-  assertNothingLeft,
-  type Footprint,
-  footprint,
-  handlesOf,
-  served,
-  shimHosts,
-} from './leaks.ts'
+import { assertNothingLeft, type Footprint, footprint, served, shimHosts } from './leaks.ts'
 import { assertKept, type Life, live } from './lives.ts'
 import { disturb, type Victim } from './victims.ts'
 import { busybox, World } from './world.ts'

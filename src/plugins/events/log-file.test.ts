@@ -1,24 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdtempDisposableSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { mountAll, unmountRecursive } from '#sys/mount.ts'
+import { handlesOf } from '#testing/handles.ts'
 import { root } from '#testing/root.ts'
 
 import { EventLogFile } from './log-file.ts'
-
-/** What this process has open below `dir`. */
-const openBelow = (dir: string): string[] =>
-  readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const path = readlinkSync(`/proc/self/fd/${fd}`)
-      return path.startsWith(dir) ? [path] : []
-    } catch {
-      return []
-    }
-  })
 
 // One that is left to the garbage collector ends the whole daemon.
 test('a log that cannot go on for want of room leaves no file open', async (t) => {
@@ -38,7 +28,10 @@ test('a log that cannot go on for want of room leaves no file open', async (t) =
       for (let n = 0; n < 1000; n++) await begin()
     }
     await assert.rejects(beginning(), { code: 'ENOSPC' })
-    assert.deepEqual(openBelow(dir.path), [])
+    assert.deepEqual(
+      handlesOf('self').filter((path) => path.startsWith(dir.path)),
+      [],
+    )
   } finally {
     unmountRecursive(dir.path)
   }
