@@ -5,15 +5,10 @@ import { join } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
 
 import { TaskExitSchema } from '#gen/events/task_pb.ts'
+import { rejectsWith } from '#testing/rejects.ts'
 
 import { until } from './runtime-bench.ts'
-import {
-  assertNothingLeft,
-  isAlive,
-  ownShims,
-  rejectsWith,
-  suiteOfEachShim,
-} from './runtime-shims.ts'
+import { assertGone, isAlive, ownShims, suiteOfEachShim } from './runtime-shims.ts'
 
 /* Shims that are lost, and daemons that come back. */
 
@@ -34,7 +29,7 @@ suiteOfEachShim('tasks that lose a shim or a daemon', (check, options) => {
     await until('the task is forgotten', async () => (await manager.list(ctx)).length === 0)
     assert.deepEqual(bench.topics('a').slice(-2), ['/tasks/exit', '/tasks/delete'])
     await until('the container has ended', () => !isAlive(task.pid))
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check('a host that is killed takes no container with it', async (bench) => {
@@ -68,7 +63,7 @@ suiteOfEachShim('tasks that lose a shim or a daemon', (check, options) => {
       await until('the last event', () => bench.topics(id).includes('/tasks/delete'))
       const ends = ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete']
       assert.deepEqual(bench.topics(id), ends)
-      assertNothingLeft(bench, id)
+      assertGone(bench, id)
     }
   })
 
@@ -91,7 +86,7 @@ suiteOfEachShim('tasks that lose a shim or a daemon', (check, options) => {
     const last = bench.events.find(({ topic }) => topic === '/tasks/exit')
     assert.equal(fromBinary(TaskExitSchema, last?.event.value ?? Buffer.of()).exitStatus, 137)
     await bench.manager.delete(ctx, 'a')
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check('a container that ended while the daemon was away is still there', async (bench) => {
@@ -121,7 +116,7 @@ suiteOfEachShim('tasks that lose a shim or a daemon', (check, options) => {
     await rejectsWith('not_found', bench.manager.get(ctx, 'a'))
     await until('the container has ended', () => !isAlive(task.pid))
     assert.deepEqual(bench.topics('a').slice(-2), ['/tasks/exit', '/tasks/delete'])
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check('a shim is found again when the daemon was killed before it noted where', async (bench) => {

@@ -3,7 +3,6 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
-import { codeOf, describe } from '#lib/errors/errors.ts'
 import { mountInfo } from '#sys/mount-info.ts'
 import { containerd2 } from '#testing/containerd.ts'
 import { root } from '#testing/root.ts'
@@ -29,24 +28,28 @@ export function suiteOfEachShim(
   checks: (check: Check, options: BenchOptions) => void,
 ): void {
   for (const [name, options] of Object.entries(shims)) {
-    const check: Check = (each, body) => {
-      void test(each, { timeout: 120_000 }, async (t) => {
-        if (!root(t)) return
-        await using bench = await openBench(options)
-        try {
-          await body(bench)
-        } catch (err) {
-          t.diagnostic(bench.logs.join('\n'))
-          throw err
-        }
-      })
-    }
-    void suite(`${title} with ${name}`, () => checks(check, options))
+    void suite(`${title} with ${name}`, () => checks(checkWith(options), options))
   }
 }
 
-/** No file and no mount of a task is there. */
-export function assertNothingLeft(bench: Bench, id: string): void {
+/** Tests of a manager that is opened for each, and tells what it said when one fails. */
+export const checkWith =
+  (options: BenchOptions): Check =>
+  (title, body) => {
+    void test(title, { timeout: 120_000 }, async (t) => {
+      if (!root(t)) return
+      await using bench = await openBench(options)
+      try {
+        await body(bench)
+      } catch (err) {
+        t.diagnostic(bench.logs.join('\n'))
+        throw err
+      }
+    })
+  }
+
+/** No file and no mount of a task is there, without waiting for that. */
+export function assertGone(bench: Bench, id: string): void {
   assert.deepEqual(
     readdirSync(join(bench.bundle(id), '..')).filter((name) => name.includes(id)),
     [],
@@ -72,16 +75,3 @@ export function isAlive(pid: number): boolean {
 
 /** Shims of the bench that run. */
 export const ownShims = (bench: Bench): number[] => processesWith('containerd-shim', bench.dir)
-
-/** It fails with that code, and in those words. */
-export async function rejectsWith(
-  code: string,
-  promise: Promise<unknown>,
-  message?: string,
-): Promise<void> {
-  await assert.rejects(promise, (err) => {
-    assert.equal(codeOf(err), code, describe(err))
-    if (message !== undefined) assert.equal(describe(err), message)
-    return true
-  })
-}

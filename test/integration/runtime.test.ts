@@ -6,15 +6,10 @@ import { join } from 'node:path'
 import { codeOf, describe } from '#lib/errors/errors.ts'
 import { openFifo } from '#sys/fifo.ts'
 import { mkfifo } from '#sys/node.ts'
+import { rejectsWith } from '#testing/rejects.ts'
 
 import { processOf, until } from './runtime-bench.ts'
-import {
-  assertNothingLeft,
-  isNewer,
-  ownShims,
-  rejectsWith,
-  suiteOfEachShim,
-} from './runtime-shims.ts'
+import { assertGone, isNewer, ownShims, suiteOfEachShim } from './runtime-shims.ts'
 
 suiteOfEachShim('tasks', (check, options) => {
   check('a container runs, and its exit is told once', async (bench) => {
@@ -43,7 +38,7 @@ suiteOfEachShim('tasks', (check, options) => {
     assert.ok(told.length >= all.length - (mayDrop ? 1 : 0), told.join())
     assert.deepEqual(told, all.slice(0, told.length))
     await assert.rejects(manager.get(ctx, 'a'), { message: 'task a not found' })
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check('a delete comes to its end when its caller leaves', async (bench) => {
@@ -58,7 +53,7 @@ suiteOfEachShim('tasks', (check, options) => {
     const dirs = [join(bench.bundle('a'), '..'), join(bench.dir, 'root', bench.namespace)]
     await until('the bundle is gone', () => dirs.every((dir) => readdirSync(dir).length === 0))
     await assert.rejects(manager.get(ctx, 'a'), { message: 'task a not found' })
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check("a bundle has containerd's files and modes", async (bench) => {
@@ -176,7 +171,7 @@ suiteOfEachShim('tasks', (check, options) => {
       spec: { typeUrl: 'x', value: Buffer.from('{"ociVersion":"1.0.2"}') },
     })
     await assert.rejects(failing, (err) => /failed to create shim task: /.test(describe(err)))
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
     await bench.create('a', ['true'])
   })
 
@@ -208,7 +203,7 @@ suiteOfEachShim('tasks', (check, options) => {
       )
       return codeOf(err) === undefined
     })
-    assertNothingLeft(bench, 'a')
+    assertGone(bench, 'a')
   })
 
   check('many containers come and go at once', async (bench) => {
@@ -224,7 +219,7 @@ suiteOfEachShim('tasks', (check, options) => {
       }),
     )
     assert.deepEqual(statuses, [0, 1, 2, 3, 4, 5, 6, 7])
-    for (const id of ids) assertNothingLeft(bench, id)
+    for (const id of ids) assertGone(bench, id)
   })
 })
 

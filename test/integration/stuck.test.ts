@@ -1,43 +1,30 @@
 import assert from 'node:assert/strict'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
 
 import type { Context } from '#core/context.ts'
 import type { Task } from '#core/runtime/runtime.ts'
 import { describe, hasCode } from '#lib/errors/errors.ts'
 import { mount, unmount } from '#sys/mount.ts'
 import { mkfifo } from '#sys/node.ts'
-import { root } from '#testing/root.ts'
 
-import {
-  type Bench,
-  assertNothingLeft,
-  openBench,
-  processesWith,
-  processOf,
-  until,
-} from './runtime-bench.ts'
+import { type Bench, assertNothingLeft, processesWith, processOf, until } from './runtime-bench.ts'
+import { type Check, checkWith } from './runtime-shims.ts'
 
 const options = { builtinShim: true, runtime: 'io.containerd.runc.v2', hangs: true }
 const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
 /** Long enough to hang visibly, ms. */
 const shortMs = 1_500
 
-const check = (title: string, body: (bench: Bench) => Promise<void>): void => {
-  void test(title, { timeout: 120_000 }, async (t) => {
-    if (!root(t)) return
-    await using bench = await openBench(options)
+const check: Check = (title, body) =>
+  checkWith(options)(title, async (bench) => {
     try {
       await body(bench)
-    } catch (err) {
-      t.diagnostic(bench.logs.join('\n'))
-      throw err
     } finally {
       bench.hang()
     }
   })
-}
 
 /** Runs `body` while the OCI runtime hangs in `command`, and the stage of the daemon is short. */
 async function whileHanging<T>(
