@@ -19,6 +19,8 @@ type Open = (ctx: Context, root: string) => Promise<Store> | Store
 export interface ContentSupport {
   /** It keeps labels; one that does not refuses `update` with `failed_precondition`. */
   readonly labels: boolean
+  /** Whether its writers can `append`. */
+  readonly appends: boolean
 }
 
 interface Given {
@@ -60,6 +62,7 @@ export function contentSuite(
     checkWriting(check)
     checkUploads(check)
     checkResuming(check)
+    if (supports.appends) checkAppending(check)
     if (supports.labels) checkLabels(check)
     else {
       check('labels are refused', async ({ ctx, store }) => {
@@ -287,19 +290,6 @@ function checkUploads(check: Check): void {
     assert.equal(writer.digest(), digestOf(hello))
   })
 
-  check('what is appended counts before it is written', async ({ ctx, store }) => {
-    await using writer = await store.writer(ctx, { ref: 'ahead' })
-    const appended: { readonly written: Promise<void> }[] = []
-    for (const part of [hello.subarray(0, 3), hello.subarray(3)]) {
-      if (!writer.append) return await writer.write(ctx, part)
-      appended.push(await writer.append(ctx, part))
-    }
-    assert.deepEqual([writer.status().offset, writer.digest()], [hello.length, digestOf(hello)])
-    for (const { written } of appended) await written
-    await writer.commit(ctx, { size: hello.length, expected: digestOf(hello) })
-    assert.deepEqual(Buffer.from(await readBlob(ctx, store, digestOf(hello), 100)), hello)
-  })
-
   check('uploads are listed, all or by filter', async ({ ctx, store }) => {
     await using _one = await store.writer(ctx, { ref: 'one' })
     await using _two = await store.writer(ctx, { ref: 'two/with:odd signs' })
@@ -367,6 +357,22 @@ function checkUploads(check: Check): void {
     await other.write(ctx, hello)
     await other.commit(ctx, {})
     await store[Symbol.asyncDispose]()
+  })
+}
+
+function checkAppending(check: Check): void {
+  check('what is appended counts before it is written', async ({ ctx, store }) => {
+    await using writer = await store.writer(ctx, { ref: 'ahead' })
+    const appended: { readonly written: Promise<void> }[] = []
+    for (const part of [hello.subarray(0, 3), hello.subarray(3)]) {
+      const written = await writer.append?.(ctx, part)
+      assert.ok(written)
+      appended.push(written)
+    }
+    assert.deepEqual([writer.status().offset, writer.digest()], [hello.length, digestOf(hello)])
+    for (const { written } of appended) await written
+    await writer.commit(ctx, { size: hello.length, expected: digestOf(hello) })
+    assert.deepEqual(Buffer.from(await readBlob(ctx, store, digestOf(hello), 100)), hello)
   })
 }
 

@@ -8,7 +8,7 @@ import { type TestMetadata, testMetadata } from '#testing/metadata.ts'
 for (const policy of ['shared', 'isolated'] as const) {
   const open = async (ctx: Context, root: string): Promise<Store> =>
     owning(await testMetadata(ctx, root, { policy }))
-  contentSuite(`${policy} metadata`, newContext, open, { labels: true })
+  contentSuite(`${policy} metadata`, newContext, open, { labels: true, appends: true })
 }
 
 /** The view of `opened`, which closes all of it. */

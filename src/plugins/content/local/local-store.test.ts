@@ -20,7 +20,10 @@ import { root } from '#testing/root.ts'
 
 import { LocalStore } from './local-store.ts'
 
-contentSuite('local', newContext, (ctx, path) => LocalStore.open(ctx, path), { labels: false })
+contentSuite('local', newContext, (ctx, path) => LocalStore.open(ctx, path), {
+  labels: false,
+  appends: true,
+})
 
 /** Commits blobs for ever, several at a time, and prints their digests. */
 const writerProgram = fileURLToPath(new URL('writer.fixture.ts', import.meta.url))

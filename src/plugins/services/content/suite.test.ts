@@ -27,7 +27,7 @@ async function open(ctx: Context, root: string): Promise<Store> {
   })
 }
 
-contentSuite('remote', newContext, open, { labels: true })
+contentSuite('remote', newContext, open, { labels: true, appends: false })
 
 test('more than a message may hold is written in several', async (t) => {
   await using dir = await mkdtempDisposable(join(tmpdir(), 'content-'))
