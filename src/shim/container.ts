@@ -9,6 +9,7 @@ import {
   TaskStartSchema,
 } from '#gen/events/task_pb.ts'
 import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import type { CgroupMoves } from '#sys/cgroup-moves.ts'
 import { cgroupPathsIn, cgroupsText } from '#sys/cgroup.ts'
 import type { MountInfo } from '#sys/mount-info.ts'
 import { lives, type ProcessIdentity } from '#sys/process-end.ts'
@@ -43,6 +44,8 @@ export interface HostServices {
   readonly rootfs: RootfsMounts
   readonly oom: OomWatch
   readonly cgroupMounts: readonly MountInfo[]
+  /** For those of the OCI runtime. */
+  readonly moves: CgroupMoves
   readonly events: EventPublisher
   readonly env: NodeJS.ProcessEnv
   readonly log: HostLog

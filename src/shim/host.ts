@@ -8,6 +8,7 @@ import { packageVersion } from '#lib/release/release.ts'
 import type { Peer } from '#lib/rpc/rpc.ts'
 import { traced } from '#lib/rpc/traced.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
+import { CgroupMoves } from '#sys/cgroup-moves.ts'
 import { cgroupMounts } from '#sys/cgroup.ts'
 import { peerCredentials, socketFd } from '#sys/peer.ts'
 import { prctl, setSubreaper, setThreadName } from '#sys/process.ts'
@@ -81,8 +82,10 @@ async function open(
   const reaper = scope.use(new Reaper(() => commandsRunning() === 0))
   const rootfs = scope.use(new RootfsMounts(log))
   const oom = scope.use(new OomWatch())
+  const moves = scope.use(new CgroupMoves())
+  const shared = { reaper, rootfs, oom, cgroupMounts: cgroupMounts(), moves, events }
   const tasks = new TaskService({
-    services: { namespace, reaper, rootfs, oom, cgroupMounts: cgroupMounts(), events, env, log },
+    services: { namespace, ...shared, env, log },
     onShutdown: (now) => {
       if (now && sandboxes.size === 0) stop.abort()
     },

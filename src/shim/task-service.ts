@@ -120,7 +120,8 @@ export class TaskService {
     this.#forgetRemoved()
     if (this.#containers.has(id)) throw alreadyExists(`container ${id}`)
     this.#containers.set(id, undefined)
-    const { log } = this.#options.services
+    const { log, moves } = this.#options.services
+    void moves.expect()
     log.attach(request.bundle)
     try {
       const container = await createContainer(request, this.#options.services, work)
@@ -149,6 +150,7 @@ export class TaskService {
   }
 
   async #start({ id, execId }: NamedProcess, work: Work): Promise<{ pid: number }> {
+    if (execId !== '') void this.#options.services.moves.expect()
     return { pid: await this.#container(id).start(execId, work) }
   }
 
@@ -191,6 +193,7 @@ export class TaskService {
   #exec({ id, execId, spec, ...stdio }: Request<ExecProcessRequest>) {
     if (!spec) throw invalidArgument('exec spec is required')
     const { stdin, stdout, stderr, terminal } = stdio
+    void this.#options.services.moves.expect()
     this.#container(id).exec(execId, { stdin, stdout, stderr, terminal }, spec.value)
     return {}
   }

@@ -103,8 +103,11 @@ function makeBundle(bundle: Bundle, work: string, spec: Any | undefined): void {
 export async function deleteBundle(bundle: Bundle): Promise<void> {
   const work = workDirectory(bundle)
   removeRootfs(join(bundle.path, 'rootfs'))
-  const hidden = [hide(bundle.path), ...(work ? [hide(work)] : [])]
-  for (const path of hidden) await rm(path, { recursive: true, force: true })
+  const hidden = hide(bundle.path)
+  const hiddenWork = work && hide(work)
+  // A few small files: a task for the thread pool each would take ten times as long.
+  rmSync(hidden, { recursive: true, force: true })
+  if (hiddenWork) await rm(hiddenWork, { recursive: true, force: true })
 }
 
 function checkId(id: string): void {

@@ -5,6 +5,7 @@ import type { CreateOptions, Exit, Task, TaskManager } from '#core/runtime/runti
 import { span } from '#core/trace.ts'
 import { raceAbort } from '#lib/async/mutex.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
+import { CgroupMoves } from '#sys/cgroup-moves.ts'
 
 import { type Bundle, createBundle } from './bundle.ts'
 import { createTask } from './create-task.ts'
@@ -48,6 +49,7 @@ export class ShimTaskManager implements TaskManager {
   readonly #pending = new Pending()
   readonly #cleanUps = new Slots(cleanUps)
   readonly #stop = new AbortController()
+  readonly #moves = new CgroupMoves()
 
   /** @param launcher - Ended with the manager; others may use it as long. */
   constructor(
@@ -65,6 +67,7 @@ export class ShimTaskManager implements TaskManager {
 
   async create(ctx: Context, id: string, options: CreateOptions): Promise<Task> {
     const namespace = namespaceOf(ctx)
+    void this.#moves.expect()
     await this.#loaded(ctx, namespace, id)
     if (this.#tasks.get(namespace, id)) throw alreadyExists(`task ${id}`)
     ctx.signal.throwIfAborted()
@@ -133,6 +136,7 @@ export class ShimTaskManager implements TaskManager {
   /** Lets go of the shims. They, and their tasks, go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
+    this.#moves[Symbol.dispose]()
     await this.#loading.settled()
     await this.#pending.settled()
     const tasks = this.#tasks.list()
