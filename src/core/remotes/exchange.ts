@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 
 import { failedPrecondition, unavailable } from '#lib/errors/errors.ts'
 
@@ -69,10 +69,18 @@ async function sendTo(
     method,
     headers: withLists({ ...headers, ...(foreign ? {} : own) }),
     signal,
-    ...(body && { body: Readable.from(body(), { objectMode: false }) }),
+    ...(body && { body: inPieces(body()) }),
   })
   return { status: answer.statusCode, headers: answer.headers, url, foreign, body: answer.body }
 }
+
+/**
+ * Undici takes them as they are, and asks for a piece when the socket has taken the one before; its types
+ * know of streams alone.
+ */
+const inPieces = (pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Readable =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see above
+  pieces as unknown as Readable
 
 const withLists = (
   headers: Readonly<Record<string, string | readonly string[]>>,

@@ -6,6 +6,7 @@ import { mountCandidates } from '#core/remotes/distribution-source.ts'
 import type { Pusher, Source } from '#core/remotes/remotes.ts'
 import { group } from '#lib/async/group.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
+import { giveBack } from '#lib/bytes/give-back.ts'
 import { weighBuffers } from '#lib/bytes/weigh-buffers.ts'
 
 import { type Outgoing, pushGraph } from './push-graph.ts'
@@ -94,5 +95,9 @@ async function* bytesOf(
 ): AsyncGenerator<Uint8Array, void> {
   await using reader = await content.reader(ctx, digest)
   if (reader.size > largeBlob) weighBuffers()
-  yield* readPieces(reader, { offset, pieceBytes })
+  for await (const piece of readPieces(reader, { offset, pieceBytes })) {
+    yield piece
+    // The transport has sent what it was given before it asks for more; of less it may keep some.
+    if (piece.length === pieceBytes) giveBack(piece)
+  }
 }

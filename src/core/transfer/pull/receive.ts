@@ -1,6 +1,7 @@
 import type { Writer } from '#core/content/content.ts'
 import { WriteAhead } from '#core/content/write-ahead.ts'
 import type { Context } from '#core/context.ts'
+import { giveBack } from '#lib/bytes/give-back.ts'
 
 import { Arrival } from './arrival.ts'
 import type { Download } from './downloads.ts'
@@ -84,12 +85,3 @@ export async function receive(
 
 const isSlow = (bytes: number, ms: number, { patienceMs, slow }: Splitting): boolean =>
   patienceMs === 0 || bytes < (slow * ms) / 1000
-
-/**
- * Frees the memory of a chunk that nobody needs any more, if nothing else is in it. Left to the collector,
- * some 50 MB of them would come together before that looks.
- */
-function giveBack({ buffer, byteLength }: Uint8Array): void {
-  const whole = byteLength === buffer.byteLength
-  if (whole && buffer instanceof ArrayBuffer) buffer.transfer(0)
-}
