@@ -132,19 +132,9 @@ async function checkLeft(daemon: TestDaemon): Promise<void> {
   await settled(() => loops(daemon).length === 0)
 }
 
-/** How often 10 s are waited: a collector that took half a second rests 25 s before what it could not take yet. */
-const patience = 4
-
 /** Waits until it is so. */
 async function settled(is: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    try {
-      await eventually(async () => ((await is()) ? true : undefined))
-      return
-    } catch (err) {
-      if (tries === patience) throw err
-    }
-  }
+  await eventually(async () => ((await is()) ? true : undefined))
 }
 
 void suite('mounts of a daemon that is killed', { skip }, () => {
