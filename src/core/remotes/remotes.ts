@@ -90,7 +90,10 @@ export interface Fetcher {
   referrers(ctx: Context, digest: string, options?: ReferrersOptions): Promise<readonly Referrer[]>
 }
 
-/** Gives the bytes of what is pushed, from `offset` on; called again when they must be sent again. */
+/**
+ * Gives the bytes of what is pushed, from `offset` on; called again when they must be sent again. When the next
+ * piece is asked for, one of 64 KB or more has gone to the system, and its memory is the source's again.
+ */
 export type Source = (offset: number) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 export interface PushOptions {
