@@ -26,6 +26,8 @@ const workers = 4
 /** A machine may be too busy for what a daemon is to do before it is killed. */
 const longestMs = 10_000
 const root = { labels: { 'containerd.io/gc.root': 'kept' } }
+/** On an activation: the snapshot that keeps it from collections. */
+const keeper = 'containerd.io/gc.bref.snapshot.erofs'
 const ctx: Context = { signal: new AbortController().signal, log: silent, namespace: 'killed' }
 
 /** What a daemon has mounted, anywhere. */
@@ -74,7 +76,7 @@ async function work({ daemon, image, committed }: Work, connection: Connection, 
     if (n % 3 > 0) await deactivate(manager, `${key}-loop`)
 
     // Labels keep the activation from collections, while it is written to.
-    const kept = { temporary: true, labels: { 'containerd.io/gc.bref.snapshot.erofs': key } }
+    const kept = { temporary: true, labels: { [keeper]: key } }
     const { system } = await manager.activate(ctx, key, upper, kept)
     writeFileSync(join(system[0]?.source ?? '', 'written'), key)
     await manager.deactivate(ctx, key)
@@ -90,7 +92,7 @@ async function checkCommitted({ daemon, committed }: Work): Promise<void> {
   const manager = new RemoteMountManager(connection)
   for (const name of committed.splice(0)) {
     const mounts = await sn.view(ctx, `look-${name}`, name, root)
-    const kept = { temporary: true, labels: { 'containerd.io/gc.bref.snapshot.erofs': name } }
+    const kept = { temporary: true, labels: { [keeper]: name } }
     const { system } = await manager.activate(ctx, name, mounts, kept)
     const text = readFileSync(join(system[0]?.source ?? '', 'written'), 'utf8')
     assert.equal(`${text}-layer`, name)
@@ -125,11 +127,23 @@ async function checkLeft(daemon: TestDaemon): Promise<void> {
   const manager = new RemoteMountManager(connection)
   const targets = join(daemon.state, 'io.containerd.mount-manager.v1.bolt', 't')
   assert.deepEqual(entries(join(daemon.root, 'tmpmounts')), [])
-  // Nobody holds them, so the first collection takes them, and the kernel then takes the devices.
-  await settled(async () => (await manager.list(ctx)).length === 0)
+  // What nobody holds is taken by the first collection, and the kernel then takes the devices.
+  await settled(async () => (await manager.list(ctx)).every(({ labels }) => keeper in labels))
+  await deactivateKept(connection)
+  assert.deepEqual(await manager.list(ctx), [])
   await settled(() => mountsOf(daemon).length === 0)
   await settled(() => entries(targets).length === 0)
   await settled(() => loops(daemon).length === 0)
+}
+
+/** Deactivates what was written to when the daemon was killed: its snapshot is there, and keeps it. */
+async function deactivateKept(connection: Connection): Promise<void> {
+  const sn = new RemoteSnapshotter(connection, 'erofs')
+  const manager = new RemoteMountManager(connection)
+  for (const { name, labels } of await manager.list(ctx)) {
+    assert.equal((await sn.stat(ctx, labels[keeper] ?? '')).kind, 'active')
+    await manager.deactivate(ctx, name)
+  }
 }
 
 /** Waits until it is so. */
