@@ -43,13 +43,13 @@ export class ProcessIo implements AsyncDisposable {
   /** What the daemon is told. */
   readonly stdio: Stdio
   readonly #input: { readonly source: Source; readonly socket: Socket } | undefined
-  readonly #outputs: readonly Promise<void>[]
+  readonly #outputs: Outputs
   readonly #scope: AsyncDisposableStack
 
   private constructor(
     stdio: Stdio,
     input: { readonly source: Source; readonly socket: Socket } | undefined,
-    outputs: readonly Promise<void>[],
+    outputs: Outputs,
     scope: AsyncDisposableStack,
   ) {
     this.stdio = stdio
@@ -71,15 +71,18 @@ export class ProcessIo implements AsyncDisposable {
 
     await using scope = new AsyncDisposableStack()
     const paths = await makeFifos(scope, baseDir, names, signal)
-    const outputs: Promise<void>[] = []
-    if (stdout) outputs.push((await readFifo(scope, paths.stdout, stdout)).ended)
-    if (stderr) outputs.push((await readFifo(scope, paths.stderr, stderr)).ended)
+    const ended: Promise<void>[] = []
+    if (stdout) ended.push((await readFifo(scope, paths.stdout, stdout)).ended)
+    const kept = scope.use(new DisposableStack())
+    // The host alone writes what a terminal shows: another may take its place, and is no end of it.
+    if (stdout && terminal) await keepWriter(kept, paths.stdout)
+    if (stderr) ended.push((await readFifo(scope, paths.stderr, stderr)).ended)
     const input =
       stdin === undefined
         ? undefined
         : { source: stdin, socket: await openInput(scope, paths.stdin) }
     const log = logUri === undefined ? {} : { stdout: logUri, stderr: terminal ? '' : logUri }
-    return new ProcessIo({ ...paths, ...log, terminal }, input, outputs, scope.move())
+    return new ProcessIo({ ...paths, ...log, terminal }, input, { ended, kept }, scope.move())
   }
 
   /** Whether `feed` has something to write. */
@@ -101,7 +104,8 @@ export class ProcessIo implements AsyncDisposable {
   /** Waits until the outputs have ended, or five seconds have passed. @throws what a callback threw. */
   async drain({ signal }: AbortOptions = {}): Promise<void> {
     const late = AbortSignal.timeout(drainMs)
-    const ended = Promise.all(this.#outputs)
+    this.#outputs.kept.dispose()
+    const ended = Promise.all(this.#outputs.ended)
     try {
       await raceAbort(ended, signal ? AbortSignal.any([signal, late]) : late)
     } catch (err) {
@@ -112,6 +116,12 @@ export class ProcessIo implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#scope.disposeAsync()
   }
+}
+
+/** What is read, until each ends, and what keeps them from ending before the process does. */
+interface Outputs {
+  readonly ended: readonly Promise<void>[]
+  readonly kept: DisposableStack
 }
 
 type Source = NonNullable<IoOptions['stdin']>
@@ -161,6 +171,12 @@ async function readFifo(
   // Who drains is told; until then nobody listens.
   ended.catch(() => {})
   return { ended }
+}
+
+/** A writer that writes nothing. There is a reader. */
+async function keepWriter(scope: DisposableStack, path: string): Promise<void> {
+  const fd = await openFd(path, constants.O_WRONLY | constants.O_NONBLOCK)
+  scope.defer(() => closeSync(fd))
 }
 
 async function readAll(socket: Socket, take: (chunk: Uint8Array) => void): Promise<void> {

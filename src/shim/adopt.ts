@@ -12,7 +12,7 @@ import { InitProcess } from './init-process.ts'
 import type { ProcessStatus } from './process.ts'
 import { type ContainerRecord, readRecord, toExit } from './record.ts'
 import { openRunc } from './runc/runc.ts'
-import { AdoptedStdio } from './stdio/adopted.ts'
+import { adoptStdio } from './stdio/adopt-stdio.ts'
 
 /**
  * Goes on with the containers of a host that was killed: those whose bundles, next to each other in
@@ -32,7 +32,9 @@ export async function adoptContainers(
   if (found.length === 0) return []
   // What a runtime is just doing to one of them is not known before it has ended.
   await awaitRuntimes(found.map(({ bundle }) => bundle.path))
-  return found.map(({ bundle, record }) => adopt(bundle, record, services))
+  return await Promise.all(
+    found.map(async ({ bundle, record }) => await adopt(bundle, record, services)),
+  )
 }
 
 function recordIn({ id, path }: FoundBundle, { log }: HostServices): ContainerRecord | undefined {
@@ -47,11 +49,11 @@ function recordIn({ id, path }: FoundBundle, { log }: HostServices): ContainerRe
 const isComplete = ({ init: { exit, identity } }: ContainerRecord): boolean =>
   exit !== undefined || (identity !== undefined && lives(identity))
 
-function adopt(
+async function adopt(
   { id, path }: FoundBundle,
   record: ContainerRecord,
   services: HostServices,
-): Container {
+): Promise<Container> {
   const options = readOptions(path, services.env)
   const runc = openRunc(path, services.namespace, options)
   const { stdio, stdinClosed, pipes, identity } = record.init
@@ -59,7 +61,7 @@ function adopt(
   const isCreated = existsSync(join(options.root, services.namespace, id, 'exec.fifo'))
   const streamOwner = { uid: options.ioUid, gid: options.ioGid }
   const pid = identity?.pid ?? 0
-  const found = { paths: stdio, stdinClosed, pipes, pid: exit ? 0 : pid }
+  const found = { paths: stdio, stdinClosed, pipes, pid, ended: exit !== undefined }
   const owner = { id, namespace: services.namespace, ...streamOwner }
   const init = new InitProcess({
     id,
@@ -67,12 +69,14 @@ function adopt(
     pid,
     runc,
     stdio,
-    streams: new AdoptedStdio(found, owner, services.log.with({ id })),
+    streams: await adoptStdio(path, found, owner, services.log.with({ id })),
     found: { status: statusOf(record, isCreated), exit, stdinClosed },
   })
   const rootfs = services.rootfs.adopt(id, path)
-  const container = new Container({ id, bundle: path, rootfs, runc, init, streamOwner }, services)
-  for (const exec of record.execs) container.adoptExec(exec)
+  const parts = { id, bundle: path, rootfs, runc, init, streamOwner, adopted: true }
+  const container = new Container(parts, services)
+  for (const exec of record.execs) await container.adoptExec(exec)
+  container.record()
   services.log.info('container adopted', { id, pid: init.pid, status: init.status })
   return container
 }

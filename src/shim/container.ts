@@ -34,6 +34,7 @@ import type { Rootfs, RootfsMounts } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
 import type { Stats } from './stats/stats.ts'
 import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
+import { TerminalRecord } from './terminal-record.ts'
 import { toTimestamp } from './timestamp.ts'
 import type { Work } from './work.ts'
 
@@ -59,6 +60,8 @@ export interface ContainerParts {
   readonly runc: Runc
   readonly init: InitProcess
   readonly streamOwner: StreamOwner
+  /** Another host has made it. */
+  readonly adopted?: boolean
 }
 
 /**
@@ -80,6 +83,7 @@ export class Container {
   #memory: MemoryWatch | undefined
   #initEnded = false
   #isRecorded = false
+  readonly #terminals: TerminalRecord
 
   constructor(parts: ContainerParts, services: HostServices) {
     this.id = parts.id
@@ -87,7 +91,9 @@ export class Container {
     this.init = parts.init
     this.#parts = parts
     this.#services = services
-    this.record()
+    this.#terminals = new TerminalRecord(parts.bundle)
+    // The record of an adopted one also names its execs, which are still to be added.
+    if (!parts.adopted) this.record()
     if (parts.init.exit) this.#initEnded = true
     else if (parts.init.pid > 0) this.#watchInit()
   }
@@ -122,6 +128,7 @@ export class Container {
     try {
       writeRecord(bundle, record)
       this.#isRecorded = true
+      this.#terminals.write([init, ...started])
     } catch (err) {
       // The container does not need it to run.
       const { log } = this.#services
@@ -130,9 +137,9 @@ export class Container {
   }
 
   /** Goes on with an exec that another host has started. */
-  adoptExec({ execId, pid, ...record }: ContainerRecord['execs'][number]): void {
+  async adoptExec({ execId, pid, ...record }: ContainerRecord['execs'][number]): Promise<void> {
     const options = this.#execOptions(execId, record.stdio, new Uint8Array())
-    const exec = ExecProcess.adopted(options, pid, record)
+    const exec = await ExecProcess.adopted(options, pid, record)
     this.#execs.set(execId, exec)
     if (exec.exit) return
     const onExit = (exit: Exit): void => void this.#onExecExit(exec, exit)

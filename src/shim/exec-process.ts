@@ -14,7 +14,7 @@ import type { Exit } from './reaper.ts'
 import { type ProcessRecord, toExit } from './record.ts'
 import type { Runc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
-import { AdoptedStdio } from './stdio/adopted.ts'
+import { adoptStdio } from './stdio/adopt-stdio.ts'
 import { drain } from './stdio/drain.ts'
 import { openStdio } from './stdio/open.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio/stdio.ts'
@@ -61,7 +61,11 @@ export class ExecProcess implements TaskProcess {
   }
 
   /** One that another host has started; whether it still runs is for the caller to say. */
-  static adopted(options: ExecOptions, pid: number, record: ProcessRecord): ExecProcess {
+  static async adopted(
+    options: ExecOptions,
+    pid: number,
+    record: ProcessRecord,
+  ): Promise<ExecProcess> {
     const exec = new ExecProcess(options)
     exec.#asked = true
     exec.#pid = pid
@@ -69,8 +73,8 @@ export class ExecProcess implements TaskProcess {
     exec.#stdinClosed = record.stdinClosed
     const exit = toExit(record)
     const { stdio: paths, stdinClosed, pipes } = record
-    const found = { paths, stdinClosed, pipes, pid: exit ? 0 : pid }
-    exec.#streams = new AdoptedStdio(found, options.owner, options.log)
+    const found = { paths, stdinClosed, pipes, pid, ended: exit !== undefined }
+    exec.#streams = await adoptStdio(options.bundle, found, options.owner, options.log)
     if (exit) exec.#settle(exit)
     return exec
   }
@@ -81,6 +85,10 @@ export class ExecProcess implements TaskProcess {
 
   get pipes(): ProcessStdio['pipes'] {
     return this.#streams?.pipes
+  }
+
+  get terminal(): number | undefined {
+    return this.#streams?.terminal
   }
 
   get stdinClosed(): boolean {

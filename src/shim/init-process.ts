@@ -200,6 +200,10 @@ export class InitProcess implements TaskProcess {
     return this.#streams.pipes
   }
 
+  get terminal(): number | undefined {
+    return this.#streams.terminal
+  }
+
   get stdinClosed(): boolean {
     return this.#stdinClosed
   }

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { replaceJson } from '#lib/fs/replace-json.ts'
 import { isErrno } from '#sys/errno.ts'
 import { identify, type ProcessIdentity } from '#sys/process-end.ts'
 
@@ -65,17 +66,7 @@ export function recordOf(
 
 /** Replaces the record. A bundle that is gone needs none. @throws {SystemError} */
 export const writeRecord = (bundle: string, record: ContainerRecord): void =>
-  replaceFile(fileOf(bundle), record)
-
-/** Replaces a record of any kind. A directory that is gone needs none. @throws {SystemError} */
-export function replaceFile(path: string, record: object): void {
-  try {
-    writeFileSync(`${path}.tmp`, JSON.stringify(record), { mode: 0o600 })
-    renameSync(`${path}.tmp`, path)
-  } catch (err) {
-    if (!isErrno(err, 'ENOENT')) throw err
-  }
-}
+  replaceJson(fileOf(bundle), record)
 
 export const isRecorded = (bundle: string): boolean => existsSync(fileOf(bundle))
 

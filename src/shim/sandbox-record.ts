@@ -3,9 +3,10 @@ import { join } from 'node:path'
 
 import type { Logger } from '#core/context.ts'
 import { describe } from '#lib/errors/errors.ts'
+import { replaceJson } from '#lib/fs/replace-json.ts'
 
 import { bundlesOf } from './bundles.ts'
-import { bootId, replaceFile } from './record.ts'
+import { bootId } from './record.ts'
 
 /*
  * `sandbox.json` in the bundle of a sandbox: what a new host has to know of it when the host that
@@ -29,7 +30,7 @@ export const isSandbox = (bundle: string): boolean => existsSync(fileOf(bundle))
 
 /** Replaces the record; a daemon need not name a bundle. @throws {SystemError} */
 export function writeSandbox(bundle: string, record: Omit<SandboxRecord, 'boot'>): void {
-  if (bundle !== '') replaceFile(fileOf(bundle), { ...record, boot: bootId() })
+  if (bundle !== '') replaceJson(fileOf(bundle), { ...record, boot: bootId() })
 }
 
 /** The sandboxes in the bundles in `dir` whose host had its socket at this path. */

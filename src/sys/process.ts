@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { closeSync, writeFileSync } from 'node:fs'
 
 import { systemError } from './errno.ts'
 import { checked, lastErrno, native, systemCall } from './libc.ts'
@@ -21,6 +21,11 @@ const cPidfdSendSignal: (...args: [number, number, null, number]) => number = sy
   'int',
   'int',
   'void *',
+  'uint',
+])
+const cPidfdGetfd: (...args: [number, number, number]) => number = systemCall(438, [
+  'int',
+  'int',
   'uint',
 ])
 const cGetpgid: (...args: [number]) => number = native('int getpgid(int pid)')
@@ -81,6 +86,20 @@ export function exitStatus(waitStatus: number): number {
 /** A descriptor that means this very process, also when its number is used again. @throws {SystemError} `ESRCH` */
 export function pidfdOpen(pid: number): number {
   return checked(cPidfdOpen(pid, 0), 'pidfd_open', { path: String(pid) })
+}
+
+/**
+ * Another descriptor for the open file that `pid` has as `fd`; closed on exec, and the caller's to close.
+ *
+ * @throws {SystemError} `ESRCH`; `EBADF`; `EPERM` where it may not be looked into; `ENOSYS` before Linux 5.6.
+ */
+export function takeDescriptor(pid: number, fd: number): number {
+  const pidfd = pidfdOpen(pid)
+  try {
+    return checked(cPidfdGetfd(pidfd, fd, 0), 'pidfd_getfd', { path: `/proc/${pid}/fd/${fd}` })
+  } finally {
+    closeSync(pidfd)
+  }
 }
 
 /** Sends a signal to the process of a pidfd. @throws {SystemError} `ESRCH` when it has ended. */

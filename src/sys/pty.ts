@@ -1,4 +1,4 @@
-import { closeSync, constants } from 'node:fs'
+import { closeSync, constants, fstatSync } from 'node:fs'
 
 import { systemError } from './errno.ts'
 import { checked, native } from './libc.ts'
@@ -22,12 +22,13 @@ const unlockpt: (...args: [number]) => number = native('int unlockpt(int fd)')
 const ptsnameR: (...args: [number, Uint8Array, number]) => number = native(
   'int ptsname_r(int fd, void *name, size_t size)',
 )
-const ioctl: (...args: [number, number, Uint16Array]) => number = native(
+const ioctl: (...args: [number, number, Uint16Array | Uint32Array]) => number = native(
   'int ioctl(int fd, ulong request, void *value)',
 )
 
 const TIOCGWINSZ = 0x5413
 const TIOCSWINSZ = 0x5414
+const TIOCGPTN = 0x80045430
 const O_CLOEXEC = 0o2000000
 
 /** Makes a pseudo-terminal. The caller closes the master. @throws {SystemError} */
@@ -50,6 +51,13 @@ function slaveName(master: number): string {
   const errno = ptsnameR(master, name, name.length)
   if (errno !== 0) throw systemError(errno, 'ptsname_r')
   return name.toString('utf8', 0, name.indexOf(0))
+}
+
+/** Which terminal `master` is: its file system, of which each container has its own, and its number there. @throws {SystemError} `ENOTTY` */
+export function ptyOf(master: number): string {
+  const number = new Uint32Array(1)
+  checked(ioctl(master, TIOCGPTN, number), 'ioctl')
+  return `${fstatSync(master).dev}/${number[0]}`
 }
 
 /** Tells the terminal its size; the kernel sends SIGWINCH to its foreground group. @throws {SystemError} */

@@ -34,6 +34,8 @@ void suite('a shim host that is killed with all its containers running', () => {
 
 interface Talker {
   readonly id: string
+  /** It talks to a terminal, which only the host writes on from. */
+  readonly terminal: boolean
   readonly status: number
   said: string
 }
@@ -50,15 +52,16 @@ async function oneCycle(world: World, { number, below, count }: Cycle): Promise<
   const { client } = world
   const talkers = Array.from(
     { length: containers },
-    (_, n): Talker => ({ id: `h${number}-${n}`, status: n + 1, said: '' }),
+    (_, n): Talker => ({ id: `h${number}-${n}`, terminal: n % 4 === 3, status: n + 1, said: '' }),
   )
   await using scope = new AsyncDisposableStack()
   const tasks = await Promise.all(
     talkers.map(async (talker) => {
-      const { id, status } = talker
+      const { id, status, terminal } = talker
       const container = await client.containers.create(id, {
         image: busybox,
         args: talk(status),
+        terminal,
         signal,
       })
       container.keep()

@@ -21,6 +21,7 @@ import type { Shim } from './shim.ts'
 import { Slots } from './slots.ts'
 import { TaskMap } from './task-map.ts'
 import { ShimTask } from './task.ts'
+import { Terminals } from './terminals.ts'
 import { Turns } from './turns.ts'
 import { toTimestamp } from './wire.ts'
 
@@ -50,6 +51,7 @@ export class ShimTaskManager implements TaskManager {
   readonly #cleanUps = new Slots(cleanUps)
   readonly #stop = new AbortController()
   readonly #moves = new CgroupMoves()
+  readonly #terminals: Terminals
 
   /** @param launcher - Ended with the manager; others may use it as long. */
   constructor(
@@ -62,6 +64,7 @@ export class ShimTaskManager implements TaskManager {
     this.#settings = settings
     this.#events = events
     this.#launcher = launcher
+    this.#terminals = new Terminals(ctx.log)
     this.#recover()
   }
 
@@ -141,6 +144,7 @@ export class ShimTaskManager implements TaskManager {
     await this.#pending.settled()
     const tasks = this.#tasks.list()
     for (const task of tasks) this.#forget(task)
+    this.#terminals[Symbol.dispose]()
     await this.#launcher[Symbol.asyncDispose]()
     for (const task of tasks) await task.shim[Symbol.asyncDispose]()
   }
@@ -164,6 +168,9 @@ export class ShimTaskManager implements TaskManager {
 
   #add(task: ShimTask): void {
     this.#tasks.add(task)
+    const { path } = task.shim.bundle
+    this.#terminals.keep(path)
+    task.onExecs(() => this.#terminals.keep(path))
     const { closed } = task.shim
     const onClosed = (): void => task.loseShim(this.#pending.add(this.#succeed(task)))
     if (closed.aborted) return onClosed()
@@ -175,6 +182,7 @@ export class ShimTaskManager implements TaskManager {
   #forget(task: ShimTask): boolean {
     this.#unwatch.get(task)?.()
     this.#unwatch.delete(task)
+    this.#terminals.letGo(task.shim.bundle.path)
     return this.#tasks.remove(task)
   }
 

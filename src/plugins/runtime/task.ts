@@ -21,6 +21,7 @@ export class ShimTask implements Task {
   /** What has become of the task, once its shim is lost. */
   #succession: Promise<ShimTask | Exit> | undefined
   readonly #waits = new Map<string, Promise<Exit>>()
+  #execsChanged: () => void = () => {}
 
   constructor(shim: Shim, pid: number) {
     this.id = shim.bundle.id
@@ -42,6 +43,11 @@ export class ShimTask implements Task {
   /** Says that the shim is lost; those who wait for a process go on waiting in the successor. */
   loseShim(succession: Promise<ShimTask | Exit>): void {
     this.#succession = succession
+  }
+
+  /** Has `changed` called whenever an exec has started, or is deleted. */
+  onExecs(changed: () => void): void {
+    this.#execsChanged = changed
   }
 
   async state(ctx: Context, execId = ''): Promise<ProcessState> {
@@ -77,6 +83,7 @@ export class ShimTask implements Task {
       return calls.start(this.#ids(execId), asked)
     })
     if (execId === '') this.#pid = pid
+    else this.#execsChanged()
     return pid
   }
 
@@ -99,6 +106,7 @@ export class ShimTask implements Task {
     const reply = await this.shim.ask(ctx, 'delete', (calls, asked) => {
       return calls.delete(this.#ids(execId), asked)
     })
+    this.#execsChanged()
     const { pid, exitStatus, exitedAt } = reply
     return { pid, status: exitStatus, exitedAt: toTimestamp(exitedAt) }
   }

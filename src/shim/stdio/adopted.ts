@@ -14,14 +14,16 @@ export interface FoundStdio {
   readonly paths: StdioPaths
   readonly stdinClosed: boolean
   readonly pipes: OutputPipes | undefined
-  /** The process whose streams they are; 0 when it is gone. */
+  /** The process whose streams they are. */
   readonly pid: number
+  /** It is gone. */
+  readonly ended: boolean
 }
 
 /**
  * Streams of a process whose host was killed: the process still has them, what is opened again are
  * the ends that a host keeps, so that clients may come and go, and the pipes that it copies from. A
- * terminal ended with it; a logger goes on by itself.
+ * terminal that nobody has kept ended with it; a logger goes on by itself.
  */
 export class AdoptedStdio implements ProcessStdio {
   readonly pipes: OutputPipes | undefined
@@ -61,7 +63,7 @@ export class AdoptedStdio implements ProcessStdio {
 
 /** Goes on copying what comes from the pipes, which have kept it meanwhile. */
 async function readOn(
-  { paths, pipes, pid }: FoundStdio,
+  { paths, pipes, pid: of, ended }: FoundStdio,
   owner: ProcessOwner,
   log: Logger,
 ): Promise<OutputSink | undefined> {
@@ -69,6 +71,7 @@ async function readOn(
   try {
     using readers = new DisposableStack()
     const [out, err] = pipes
+    const pid = ended ? 0 : of
     const outputs = [openAgain(out, pid, readers), openAgain(err, pid, readers)] as const
     // They are the sink's from here on.
     readers.move()

@@ -36,6 +36,8 @@ export interface ProcessStdio extends Disposable {
   readonly fds?: StdioFds | undefined
   /** Names of the pipes that stdout and stderr are copied from, which another host can open again. */
   readonly pipes?: OutputPipes | undefined
+  /** The master of the terminal, while it is open. */
+  readonly terminal?: number | undefined
   /** Where the runtime shall send the terminal. */
   readonly consoleSocket?: string | undefined
   /** The runtime has what it needs: our copies are closed, a terminal is received and served. */

@@ -7,29 +7,23 @@ import { type ConsoleSocket, consoleSocket } from '#sys/console-socket.ts'
 import { setNonblock } from '#sys/fifo.ts'
 import { type WindowSize, setWindowSize } from '#sys/pty.ts'
 
-import { type Outlet, openOutlet } from './outlet.ts'
+import { openOutlet } from './outlet.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
+import { TerminalCopy } from './terminal-copy.ts'
 import { TerminalInput } from './terminal-input.ts'
-import { TerminalOutput } from './terminal-output.ts'
 
 /** How long the runtime may take to send the terminal after it has ended, ms. */
 const acceptMs = 30_000
 
-/** What a terminal is copied between, open before there is one. */
-interface Ends {
-  readonly socket: ConsoleSocket
-  readonly input: TerminalInput
-  readonly outlet: Outlet
-}
-
 /** Streams of a process with a terminal, copied between its master and the client's FIFOs, or a log. */
 export class TerminalStdio implements ProcessStdio {
-  readonly #ends: Ends
+  readonly #socket: ConsoleSocket
+  readonly #copy: TerminalCopy
   readonly #held: DisposableStack
-  #output: TerminalOutput | undefined
 
-  private constructor(ends: Ends, held: DisposableStack) {
-    this.#ends = ends
+  private constructor(socket: ConsoleSocket, copy: TerminalCopy, held: DisposableStack) {
+    this.#socket = socket
+    this.#copy = copy
     this.#held = held
   }
 
@@ -46,37 +40,37 @@ export class TerminalStdio implements ProcessStdio {
     const socket = held.use(await consoleSocket(join(dir, 'pty.sock')))
     const input = held.use(new TerminalInput(paths.stdin))
     const outlet = held.use(await openOutlet(paths.stdout, owner, log))
-    return new TerminalStdio({ socket, input, outlet }, held.move())
+    const copy = held.use(new TerminalCopy(input, outlet))
+    return new TerminalStdio(socket, copy, held.move())
   }
 
   get consoleSocket(): string {
-    return this.#ends.socket.path
+    return this.#socket.path
+  }
+
+  get terminal(): number | undefined {
+    return this.#copy.master
   }
 
   async handedOver(): Promise<void> {
-    const { socket, input, outlet } = this.#ends
-    const master = await socket.accept(AbortSignal.timeout(acceptMs))
+    const master = await this.#socket.accept(AbortSignal.timeout(acceptMs))
     // No second terminal comes.
-    socket[Symbol.dispose]()
+    this.#socket[Symbol.dispose]()
     setNonblock(master, true)
-    this.#output = this.#held.use(new TerminalOutput(master, outlet.writer))
-    input.connect(this.#output)
+    this.#copy.begin(master)
   }
 
   closeStdin(): void {
-    this.#ends.input.closeWriter()
+    this.#copy.closeStdin()
   }
 
   resize(size: WindowSize): void {
-    const master = this.#output?.master
-    if (master !== undefined) setWindowSize(master, size)
+    const { terminal } = this
+    if (terminal !== undefined) setWindowSize(terminal, size)
   }
 
   async drained(): Promise<void> {
-    const { input, outlet } = this.#ends
-    input[Symbol.dispose]()
-    await this.#output?.done
-    await outlet.arrived
+    await this.#copy.drained()
   }
 
   [Symbol.dispose](): void {
