@@ -23,6 +23,7 @@ import { type Connection, type ServiceClient, implement } from '#lib/rpc/rpc.ts'
 import { connectTtrpc } from '#lib/ttrpc/client.ts'
 import { type TtrpcServer, listenTtrpc } from '#lib/ttrpc/server.ts'
 import { unmountRecursive } from '#sys/mount.ts'
+import { identify } from '#sys/process-end.ts'
 
 const run = promisify(execFile)
 const shim = fileURLToPath(new URL('../../bin/containerd-shim-wharf-v1.mjs', import.meta.url))
@@ -246,17 +247,14 @@ function commandOf(pid: string): string {
   }
 }
 
-/** Ends a host this test started, if it still runs. */
+/** Ends a host this test started, if it still runs. Who reaps it may take its time. */
 async function endHost(pid: number): Promise<void> {
   try {
     process.kill(pid, 'SIGKILL')
-    for (let tries = 0; tries < 200; tries += 1) {
-      process.kill(pid, 0)
-      await sleep(10)
-    }
   } catch {
     // It has ended.
   }
+  for (let tries = 0; identify(pid) && tries < 200; tries += 1) await sleep(10)
 }
 
 /** Everything a FIFO gives until its end. */
