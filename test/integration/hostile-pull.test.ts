@@ -305,9 +305,9 @@ function lying(layer: ServedLayer, size: (descriptor: Descriptor) => number): Ha
   return content.serving(content.addImage([layer], lie))
 }
 
-/** A layer with one file of 64 GB of zeros, in as little as gzip can: one piece of it many times. */
+/** A layer with one file of 6.4 GB of zeros, in as little as gzip can: one piece of it many times. */
 function gzipBomb(): ServedLayer {
-  const [piece, times] = [1 << 26, 1000]
+  const [piece, times] = [1 << 26, 100]
   const header = encodeHeader({ type: 'file', name: 'zeros', mode: 0o644, size: piece * times })
   const zeros = gzipSync(Buffer.alloc(piece), { level: 9 })
   const members = Array.from({ length: times }, () => zeros)
