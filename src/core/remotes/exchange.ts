@@ -116,7 +116,11 @@ function nextUrl(from: URL, location: string): URL {
 }
 
 /** Gives up what is left of an answer: a short rest is read so that the connection stays open. */
-export async function discard({ body }: Answer): Promise<void> {
+export async function discard({ body, headers }: Answer): Promise<void> {
+  if (headers['content-length'] === '0') {
+    body.on('error', ignore).resume()
+    return
+  }
   body.on('error', ignore)
   const late = new AbortController()
   using _timer = setTimeout(() => late.abort(), discardMs)

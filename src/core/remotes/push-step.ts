@@ -1,3 +1,4 @@
+import type { Context } from '#core/context.ts'
 import type { Descriptor } from '#core/images/images.ts'
 import { dataLoss } from '#lib/errors/errors.ts'
 
@@ -32,6 +33,27 @@ export const callOf = (
   stage,
   action: 'push',
 })
+
+/** Asks whether the registry has `job`'s content under `name`. @throws when it has trouble. */
+export async function isThere(
+  ctx: Context,
+  job: Push,
+  kind: 'blobs' | 'manifests',
+  name: string,
+): Promise<boolean> {
+  const { digest, mediaType } = job.target
+  const call = callOf(job, 'HEAD', `${kind}/${name}`)
+  const answer = await job.endpoint.send(ctx, {
+    ...call,
+    headers: { accept: `${mediaType}, */*` },
+  })
+  await discard(answer)
+  const { status, headers } = answer
+  if (status >= 500 || status === 429) throw await refused(answer, job)
+  // Whoever may not look may still be allowed to push; if not, that says so in words.
+  if (status !== 200) return false
+  return name === digest || headers['docker-content-digest'] === digest
+}
 
 /** @throws unless the registry says it has `job`'s content now. */
 export async function checkStored(answer: Answer, job: Push): Promise<void> {

@@ -3,8 +3,7 @@ import type { Descriptor } from '#core/images/images.ts'
 import { isIndex, isManifest } from '#core/images/oci.ts'
 import { parseDigest } from '#lib/digest/digest.ts'
 
-import { discard } from './exchange.ts'
-import { callOf, checkStored, type Push, refused } from './push-step.ts'
+import { callOf, checkStored, isThere, type Push } from './push-step.ts'
 import type { PushOptions, PushResult, Source } from './remotes.ts'
 import { endpointsFor, type Repository } from './repository.ts'
 import { read } from './sending.ts'
@@ -31,32 +30,16 @@ export async function push(
   if (endpoint === undefined) return { outcome: 'exists' }
   const job: Push = { repository, endpoint, target, source, options, stage }
   const isDocument = isManifest(target.mediaType) || isIndex(target.mediaType)
-  if (await isThere(ctx, job, isDocument)) return { outcome: 'exists' }
+  if (!isDocument) return await uploadBlob(ctx, job)
+  if (await isThere(ctx, job, 'manifests', manifestName(job))) return { outcome: 'exists' }
   using _turn = await options.turn?.(ctx)
-  return isDocument ? await putManifest(ctx, job) : await uploadBlob(ctx, job)
+  return await putManifest(ctx, job)
 }
 
 /** Where a manifest goes: under its tag, or its digest when there is none or the tag is another one's. */
 function manifestName({ repository, target }: Push): string {
   const { tag, digest } = repository.reference
   return tag === '' || (digest !== '' && digest !== target.digest) ? target.digest : tag
-}
-
-async function isThere(ctx: Context, job: Push, isDocument: boolean): Promise<boolean> {
-  const { digest, mediaType } = job.target
-  const name = isDocument ? manifestName(job) : digest
-  const path = `${isDocument ? 'manifests' : 'blobs'}/${name}`
-  const call = callOf(job, 'HEAD', path)
-  const answer = await job.endpoint.send(ctx, {
-    ...call,
-    headers: { accept: `${mediaType}, */*` },
-  })
-  await discard(answer)
-  const { status, headers } = answer
-  if (status >= 500 || status === 429) throw await refused(answer, job)
-  // Whoever may not look may still be allowed to push; if not, that says so in words.
-  if (status !== 200) return false
-  return name === digest || headers['docker-content-digest'] === digest
 }
 
 async function putManifest(ctx: Context, job: Push): Promise<PushResult> {

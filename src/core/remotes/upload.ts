@@ -2,12 +2,13 @@ import type { Context } from '#core/context.ts'
 import { dataLoss, failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
 import { type Answer, discard } from './exchange.ts'
-import { callOf, checkStored, type Push, refused } from './push-step.ts'
+import { callOf, checkStored, isThere, type Push, refused } from './push-step.ts'
 import type { PushResult } from './remotes.ts'
 import { repositoryScope } from './scope.ts'
 import { read } from './sending.ts'
 
 /*
+ *   HEAD  <name>/blobs/<digest>       200: it is there        left out when nothing may be mounted
  *   POST  <name>/blobs/uploads/[?mount=<digest>&from=<repository>]
  *                                     201: it was mounted     202: Location of the upload
  *   in one piece:
@@ -26,16 +27,43 @@ const mostUploads = 3
 /** A piece that broke is taken up so often without getting further. */
 const mostResumes = 3
 
-/** Sends a blob that is not there. */
+/** An upload that has waited this long for its turn begins anew, in ms: the host may have forgotten it. */
+const waitMs = 60_000
+
+/** Sends a blob, unless it is there or can be mounted. */
 export async function uploadBlob(ctx: Context, job: Push): Promise<PushResult> {
-  const from = await mount(ctx, job)
-  if (typeof from === 'string') return { outcome: 'mounted', from }
-  for (let uploads = 1, start = from; ; uploads++) {
+  const begun = await withoutBytes(ctx, job)
+  if (begun !== undefined && 'outcome' in begun) return begun
+  const asked = performance.now()
+  using _turn = await job.options.turn?.(ctx)
+  const isFresh = performance.now() - asked < waitMs
+  await send(ctx, job, isFresh ? begun : undefined)
+  return { outcome: 'pushed' }
+}
+
+/**
+ * What spares its bytes: it is there, or can be mounted. Otherwise the upload that the host has begun, if any.
+ *
+ * Where there is nothing to mount it from, its own repository is named: a host mounts what is there, and begins
+ * an upload of what is not, so that one question does for two.
+ */
+async function withoutBytes(ctx: Context, job: Push): Promise<PushResult | Upload | undefined> {
+  const own = job.repository.reference.repository
+  const { mountFrom = [] } = job.options
+  const [digest, mayMount] = [job.target.digest, mountFrom.length > 0]
+  if (mayMount && (await isThere(ctx, job, 'blobs', digest))) return { outcome: 'exists' }
+  const from = await mount(ctx, job, mayMount ? mountFrom : [own])
+  if (typeof from !== 'string') return from
+  return from === own ? { outcome: 'exists' } : { outcome: 'mounted', from }
+}
+
+async function send(ctx: Context, job: Push, begun: Upload | undefined): Promise<void> {
+  for (let uploads = 1, start = begun; ; uploads++) {
     const location = start ?? (await begin(ctx, job))
     try {
       const isWhole = (job.options.chunkSize ?? 0) <= 0
       await (isWhole ? sendWhole(ctx, job, location.url) : sendPieces(ctx, job, location))
-      return { outcome: 'pushed' }
+      return
     } catch (err) {
       if (uploads === mostUploads || !hasCode(err, 'unavailable') || ctx.signal.aborted) throw err
       ctx.log.info('registry upload begins anew', { digest: job.target.digest })
@@ -52,8 +80,12 @@ interface Upload {
 }
 
 /** Tries the repositories that may have it. @returns which one had, or the upload that was begun instead. */
-async function mount(ctx: Context, job: Push): Promise<string | Upload | undefined> {
-  for (const from of job.options.mountFrom ?? []) {
+async function mount(
+  ctx: Context,
+  job: Push,
+  repositories: readonly string[],
+): Promise<string | Upload | undefined> {
+  for (const from of repositories) {
     const call = callOf(job, 'POST', 'blobs/uploads/')
     const answer = await job.endpoint.send(ctx, {
       ...call,

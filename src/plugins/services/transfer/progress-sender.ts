@@ -7,14 +7,16 @@ import { pack } from '#proxy/convert/pack.ts'
 import { progressToProto } from '#proxy/convert/transfer.ts'
 
 /** News that only say how many bytes more are told no more often than this, in ms. */
-const intervalMs = 100
+const countMs = 100
+/** Other news wait this long for more of them, in ms: many small things then cost few writes. */
+const changeMs = 20
 /** How long a client that is slow to read keeps the end of its transfer waiting, in ms. */
 const lastMs = 2000
 /** With more than this waiting, only the last state of each name is kept. */
 const mostWaiting = 1000
 
 /**
- * Tells a client how far its transfer is. A change of what happens is told at once, a count of bytes
+ * Tells a client how far its transfer is. A change of what happens is told soon, a count of bytes
  * every so often, the last state always. A client that reads slowly gets the latest counts, one that
  * has gone nothing; the transfer waits for neither.
  *
@@ -29,6 +31,8 @@ export class ProgressSender implements AsyncDisposable {
   readonly #lastEvent = new Map<string, string>()
   #sending: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  /** When that ends, on the clock of `performance.now`. */
+  #due = 0
   #gone = false
 
   constructor(ctx: Context, stream: Stream) {
@@ -42,8 +46,15 @@ export class ProgressSender implements AsyncDisposable {
     const isCount = name !== '' && this.#lastEvent.get(name) === event
     this.#lastEvent.set(name, event)
     this.#put(progress)
-    if (isCount) this.#timer ??= setTimeout(() => this.#flush(), intervalMs)
-    else this.#flush()
+    this.#flushWithin(isCount ? countMs : changeMs)
+  }
+
+  #flushWithin(ms: number): void {
+    const due = performance.now() + ms
+    if (this.#timer !== undefined && this.#due <= due) return
+    clearTimeout(this.#timer)
+    this.#due = due
+    this.#timer = setTimeout(() => this.#flush(), ms)
   }
 
   #put(progress: Progress): void {
