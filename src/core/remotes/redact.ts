@@ -46,6 +46,8 @@ export class Redactor {
 
   /** A URL for people: without user, and without the values of its query but for `ns`. */
   url(url: URL): string {
+    if (url.search === '' && url.username === '' && url.password === '')
+      return this.redact(url.href)
     const shown = new URL(url)
     shown.username = ''
     shown.password = ''
