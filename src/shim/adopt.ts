@@ -11,6 +11,7 @@ import { awaitRuntimes } from './half-made.ts'
 import { InitProcess } from './init-process.ts'
 import type { ProcessStatus } from './process.ts'
 import { type ContainerRecord, readRecord, toExit } from './record.ts'
+import { finishStart } from './runc/direct.ts'
 import { openRunc } from './runc/runc.ts'
 import { adoptStdio } from './stdio/adopt-stdio.ts'
 
@@ -58,7 +59,9 @@ async function adopt(
   const runc = openRunc(path, services.namespace, options)
   const { stdio, stdinClosed, pipes, identity } = record.init
   const exit = toExit(record.init)
-  const isCreated = existsSync(join(options.root, services.namespace, id, 'exec.fifo'))
+  const state = runc.stateOf(id)
+  finishStart(runc.binary, state, record.init.identity)
+  const isCreated = existsSync(join(state, 'exec.fifo'))
   const streamOwner = { uid: options.ioUid, gid: options.ioGid }
   const pid = identity?.pid ?? 0
   const found = { paths: stdio, stdinClosed, pipes, pid, ended: exit !== undefined }

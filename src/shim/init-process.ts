@@ -12,6 +12,7 @@ import { patienceUntil } from './patience.ts'
 import { type ProcessStatus, type TaskProcess, refuse } from './process.ts'
 import type { Exit } from './reaper.ts'
 import { CommandError, CommandTimeout } from './runc/command.ts'
+import { deleteDirectly, startDirectly } from './runc/direct.ts'
 import type { Runc } from './runc/runc.ts'
 import { isUnknownContainer, killError, runtimeError } from './runc/runtime-error.ts'
 import { drain } from './stdio/drain.ts'
@@ -108,11 +109,13 @@ export class InitProcess implements TaskProcess {
   }
 
   async #start(patience: AbortSignal, setRunning: () => void): Promise<void> {
+    const state = this.#runc.stateOf(this.#id)
+    if (await startDirectly(this.#runc.binary, state, this.#pid, patience)) return
     try {
       await this.#runc.start(this.#id, patience)
     } catch (err) {
       // The runtime takes this away when it has let the container go, and may hang after that.
-      const hasStarted = !existsSync(join(this.#runc.stateOf(this.#id), 'exec.fifo'))
+      const hasStarted = !existsSync(join(state, 'exec.fifo'))
       if (err instanceof CommandTimeout && hasStarted) setRunning()
       throw runtimeError('OCI runtime start failed', this.#runc.log, err)
     }
@@ -256,6 +259,8 @@ export class InitProcess implements TaskProcess {
   }
 
   async #remove(force: boolean, patience: AbortSignal): Promise<void> {
+    const { binary } = this.#runc
+    if (!force && (await deleteDirectly(binary, this.#runc.stateOf(this.#id)))) return
     try {
       await this.#runc.delete(this.#id, { force, signal: patience })
     } catch (err) {
