@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { constants, existsSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -84,13 +84,15 @@ export async function startDirectly(
 ): Promise<boolean> {
   if (!isRunc(binary) || plainGroups(stateDir) === undefined) return false
   const fifo = join(stateDir, 'exec.fifo')
-  const gate = openGate(fifo)
-  if (gate === undefined) return false
+  const fd = openForReading(fifo)
+  if (fd === undefined) return false
+  const gate = new Socket({ fd, readable: true, writable: false })
   try {
     const passed = Promise.withResolvers<boolean>()
     gate.once('data', () => passed.resolve(true))
     gate.once('error', () => passed.resolve(false))
-    using _dead = setInterval(() => identify(pid) ?? passed.resolve(false), lookMs)
+    // A program may have ended before its byte is seen here.
+    using _ended = setInterval(() => identify(pid) ?? passed.resolve(hasByte(fd)), lookMs)
     const isPassed = await raceAbort(passed.promise, signal).catch(() => false)
     if (isPassed) rmSync(fifo, { force: true })
     return isPassed
@@ -124,23 +126,20 @@ function argumentsOf(pid: number): readonly string[] {
   }
 }
 
-/** One that waits for a writer: this must not block. */
-function openGate(fifo: string): Socket | undefined {
-  const fd = openForReading(fifo)
-  if (fd === undefined) return undefined
-  try {
-    return new Socket({ fd, readable: true, writable: false })
-  } catch {
-    closeSync(fd)
-    return undefined
-  }
-}
-
+/** Without waiting for a writer. */
 function openForReading(fifo: string): number | undefined {
   try {
     return openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch {
     return undefined
+  }
+}
+
+function hasByte(fd: number): boolean {
+  try {
+    return readSync(fd, Buffer.alloc(1)) === 1
+  } catch {
+    return false
   }
 }
 
