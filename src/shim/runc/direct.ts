@@ -22,7 +22,7 @@ import { identify, lives, type ProcessIdentity } from '#sys/process-end.ts'
  * from runc 1.0 to 1.5.
  */
 
-/** The parts of `state.json` that are looked at. */
+/** The parts of `state.json` that are looked at. Since runc 1.4 what is empty or false is left out. */
 interface State {
   readonly init_process_pid?: number
   readonly rootless?: boolean
@@ -31,7 +31,7 @@ interface State {
   readonly intel_rdt_mon_path?: string
   readonly config?: {
     readonly Hooks?: Readonly<Record<string, readonly unknown[] | null>> | null
-    readonly namespaces?: readonly { readonly type: string; readonly path: string }[]
+    readonly namespaces?: readonly { readonly type: string; readonly path?: string }[]
     readonly cgroups?: { readonly Systemd?: boolean }
   }
 }
@@ -49,11 +49,11 @@ function plainGroups(stateDir: string): readonly string[] | undefined {
   const { rootless, cgroup_paths: paths, config } = state
   const hooks = config?.Hooks ?? {}
   const hasMore =
-    rootless !== false ||
+    rootless === true ||
     [state.intel_rdt_path, state.intel_rdt_mon_path].some(Boolean) ||
     [hooks['poststart'], hooks['poststop']].some((each) => (each?.length ?? 0) > 0) ||
-    config?.cgroups?.Systemd !== false
-  const isApart = config?.namespaces?.some(({ type, path }) => type === 'NEWPID' && path === '')
+    config?.cgroups?.Systemd === true
+  const isApart = config?.namespaces?.some(({ type, path }) => type === 'NEWPID' && !path)
   if (hasMore || !isApart || !paths) return undefined
   const groups = [...new Set(Object.values(paths))]
   return groups.every((path) => path.startsWith('/sys/fs/cgroup/')) ? groups : undefined
