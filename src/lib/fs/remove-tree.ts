@@ -48,6 +48,17 @@ async function removeFile(path: Buffer): Promise<'gone' | 'directory'> {
   return 'gone'
 }
 
+/** Removes an empty directory, as most of a container are, or says that it is not empty. */
+async function removeEmpty(path: Buffer): Promise<'gone' | 'directory'> {
+  try {
+    await rmdir(path)
+  } catch (err) {
+    if (hasErrno(err, 'ENOTEMPTY', 'EEXIST')) return 'directory'
+    if (!hasErrno(err, 'ENOENT')) throw err
+  }
+  return 'gone'
+}
+
 /** Holds one descriptor for each level of the tree. */
 async function removeDirectory(path: Buffer, removal: Removal): Promise<boolean> {
   const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
@@ -67,7 +78,7 @@ async function removeDirectory(path: Buffer, removal: Removal): Promise<boolean>
   return true
 }
 
-/** Removes what is no directory, and gives the names of what is. */
+/** Removes what is no directory, or an empty one, and gives the names of the others. */
 async function removeFiles(
   dir: Buffer,
   entries: readonly Dirent<Buffer>[],
@@ -78,8 +89,8 @@ async function removeFiles(
   const worker = async (): Promise<void> => {
     for (const entry of next) {
       signal?.throwIfAborted()
-      const known = entry.isDirectory()
-      const kind = known ? 'directory' : await removeFile(Buffer.concat([dir, entry.name]))
+      const path = Buffer.concat([dir, entry.name])
+      const kind = entry.isDirectory() ? await removeEmpty(path) : await removeFile(path)
       if (kind === 'directory') directories.push(entry.name)
     }
   }
