@@ -84,6 +84,8 @@ export class Container {
   #initEnded = false
   #isRecorded = false
   readonly #terminals: TerminalRecord
+  #recording: NodeJS.Immediate | undefined
+  #isDeleted = false
 
   constructor(parts: ContainerParts, services: HostServices) {
     this.id = parts.id
@@ -113,6 +115,10 @@ export class Container {
 
   /** Writes down what a new host would have to know, should this one be killed. */
   record(): void {
+    // The bundle may be another container's by now.
+    if (this.#isDeleted) return
+    clearImmediate(this.#recording)
+    this.#recording = undefined
     const { bundle, init } = this
     const started = [...this.#execs.values()].filter(({ pid }) => pid > 0)
     const record: ContainerRecord = {
@@ -134,6 +140,12 @@ export class Container {
       const { log } = this.#services
       log.error('cannot record the container', { id: this.id, error: describe(err) })
     }
+  }
+
+  /** Does so for an exec, when whoever waits for an answer has it; at once where others look for terminals there. */
+  #recordExec({ stdio }: ExecProcess): void {
+    if (stdio.terminal) this.record()
+    else this.#recording ??= setImmediate(() => this.record())
   }
 
   /** Goes on with an exec that another host has started. */
@@ -204,7 +216,7 @@ export class Container {
         execId,
         pid,
       })
-      this.record()
+      this.#recordExec(exec)
       reaper.watch(pid, (exit) => void this.#onExecExit(exec, exit))
     }, work)
     return exec.pid
@@ -260,7 +272,7 @@ export class Container {
     await exec.delete()
     this.#execs.delete(execId)
     this.#identities.delete(exec.pid)
-    this.record()
+    this.#recordExec(exec)
     return exec
   }
 
@@ -268,6 +280,7 @@ export class Container {
   async delete(work: Work): Promise<void> {
     const exit = await this.init.delete(work)
     for (const exec of this.#execs.values()) void this.#letGo(exec)
+    this.#isDeleted = true
     removeRecord(this.bundle)
     this.#memory?.[Symbol.dispose]()
     this.#parts.rootfs.release()
@@ -311,7 +324,7 @@ export class Container {
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
     this.#memory?.look()
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
-    this.record()
+    this.#recordExec(exec)
   }
 
   #publishExit({ pid, execId }: TaskProcess, exit: Exit): void {
