@@ -1,6 +1,7 @@
 import type { Context } from '#core/context.ts'
 import { dataLoss, failedPrecondition, hasCode } from '#lib/errors/errors.ts'
 
+import type { Endpoint } from './endpoint.ts'
 import { type Answer, discard } from './exchange.ts'
 import { callOf, checkStored, isThere, type Push, refused } from './push-step.ts'
 import type { PushResult } from './remotes.ts'
@@ -8,7 +9,7 @@ import { repositoryScope } from './scope.ts'
 import { read } from './sending.ts'
 
 /*
- *   HEAD  <name>/blobs/<digest>       200: it is there        left out when nothing may be mounted
+ *   HEAD  <name>/blobs/<digest>       200: it is there
  *   POST  <name>/blobs/uploads/[?mount=<digest>&from=<repository>]
  *                                     201: it was mounted     202: Location of the upload
  *   in one piece:
@@ -30,6 +31,11 @@ const mostResumes = 3
 /** An upload that has waited this long for its turn begins anew, in ms: the host may have forgotten it. */
 const waitMs = 60_000
 
+/** What is no larger is sent sooner than it is asked for once more, in bytes. */
+const smallBytes = 512 * 1024
+/** Hosts that begin an upload of what they have, instead of mounting it. */
+const neverMounts = new WeakSet<Endpoint>()
+
 /** Sends a blob, unless it is there or can be mounted. */
 export async function uploadBlob(ctx: Context, job: Push): Promise<PushResult> {
   const begun = await withoutBytes(ctx, job)
@@ -41,20 +47,26 @@ export async function uploadBlob(ctx: Context, job: Push): Promise<PushResult> {
   return { outcome: 'pushed' }
 }
 
-/**
- * What spares its bytes: it is there, or can be mounted. Otherwise the upload that the host has begun, if any.
- *
- * Where there is nothing to mount it from, its own repository is named: a host mounts what is there, and begins
- * an upload of what is not, so that one question does for two.
- */
+/** What spares its bytes: it is there, or can be mounted. Otherwise the upload that the host has begun, if any. */
 async function withoutBytes(ctx: Context, job: Push): Promise<PushResult | Upload | undefined> {
-  const own = job.repository.reference.repository
   const { mountFrom = [] } = job.options
-  const [digest, mayMount] = [job.target.digest, mountFrom.length > 0]
-  if (mayMount && (await isThere(ctx, job, 'blobs', digest))) return { outcome: 'exists' }
-  const from = await mount(ctx, job, mayMount ? mountFrom : [own])
-  if (typeof from !== 'string') return from
-  return from === own ? { outcome: 'exists' } : { outcome: 'mounted', from }
+  if (mountFrom.length === 0 && !neverMounts.has(job.endpoint)) return await askAndBegin(ctx, job)
+  if (await isThere(ctx, job, 'blobs', job.target.digest)) return { outcome: 'exists' }
+  const from = await mount(ctx, job, mountFrom)
+  return typeof from === 'string' ? { outcome: 'mounted', from } : from
+}
+
+/**
+ * Has it mounted from its own repository: a host does so with what is there, and begins an upload of what is
+ * not, so that one question does for two. One that mounts nothing is found out by what is large.
+ */
+async function askAndBegin(ctx: Context, job: Push): Promise<PushResult | Upload | undefined> {
+  const begun = await mount(ctx, job, [job.repository.reference.repository])
+  if (typeof begun === 'string') return { outcome: 'exists' }
+  const { digest, size } = job.target
+  if (size <= smallBytes || !(await isThere(ctx, job, 'blobs', digest))) return begun
+  neverMounts.add(job.endpoint)
+  return { outcome: 'exists' }
 }
 
 async function send(ctx: Context, job: Push, begun: Upload | undefined): Promise<void> {

@@ -13,7 +13,7 @@ import { RegistryClient } from '#core/remotes/client.ts'
 import { Semaphore } from '#lib/async/semaphore.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
-import { Hostile } from '#testing/hostile-registry.ts'
+import { type Handler, Hostile } from '#testing/hostile-registry.ts'
 import { withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 
@@ -278,3 +278,49 @@ test('no more is sent at once than there are places', async (t) => {
     assert.equal(most, 3)
   })
 })
+
+/** A registry that has `there` already, and mounts it or not; `asked` are its requests. */
+const havingAll =
+  (there: readonly Descriptor[], mounts: boolean, asked: string[]): Handler =>
+  (request, response, full) => {
+    const { pathname: path, searchParams: query } = new URL(full, 'http://x/')
+    const has = (digest: string): boolean => there.some((each) => each.digest === digest)
+    const isBlob = /blobs\/sha256/.test(path)
+    asked.push(`${request.method} ${isBlob ? 'blob' : path}`)
+    request.resume()
+    if (request.method === 'HEAD' && isBlob)
+      return response.writeHead(has(path.slice(path.indexOf('sha256:'))) ? 200 : 404).end()
+    if (request.method === 'HEAD') return response.writeHead(404).end()
+    if (request.method !== 'POST') return request.on('end', () => response.writeHead(201).end())
+    if (mounts && has(query.get('mount') ?? '')) return response.writeHead(201).end()
+    return response.writeHead(202, { location: '/v2/a/b/upload' }).end()
+  }
+
+for (const mounts of [true, false]) {
+  const which = mounts ? 'answers a mount of what it has' : 'never mounts'
+  test(`a registry that ${which} is not sent again what is large`, async (t) => {
+    await withMetadata(t, async (here) => {
+      const layers: Descriptor[] = []
+      for (let n = 0; n < 12; n++) layers.push(await put(here, layerType, randomBytes(600_000 + n)))
+      const asked: string[] = []
+      await using registry = await Hostile.open(havingAll(layers, mounts, asked))
+      await using remotes = new RegistryClient({ scheme: 'http' })
+      const image = await name(here, await putManifest(here, layers))
+      const { images, content } = here.metadata
+      const place = { images, content, uploads: new Semaphore(3) }
+      const reference = `${registry.host}/a/b:1`
+      const told: Progress[] = []
+      const onProgress = (progress: Progress): void => void told.push(progress)
+      await pushImage(here.ctx, place, { name: image }, { reference, remotes }, { onProgress })
+
+      const count = (request: string): number => asked.filter((each) => each === request).length
+      assert.equal(told.filter(({ event }) => event === 'already exists').length, layers.length)
+      // The config alone.
+      assert.equal(count('PUT /a/b/upload'), 1)
+      if (mounts) return assert.equal(count('HEAD blob'), 0)
+      // Those that were under way when it was found out.
+      assert.ok(count('POST /a/b/blobs/uploads/') <= 9, asked.join('\n'))
+      return assert.equal(count('HEAD blob'), layers.length)
+    })
+  })
+}
