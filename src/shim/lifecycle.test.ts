@@ -52,6 +52,20 @@ suite('tasks of a shim host', () => {
     )
   })
 
+  check('a container that comes or goes is told of when it is there, or is not', async (shim) => {
+    const bundle = await shim.bundle('one', ['true'])
+    const tasks = await shim.connect(bundle)
+    // What a daemon has asked that is gone, and what the next one asks.
+    const [{ pid }, created] = await Promise.all([
+      tasks.create(bundle.request),
+      tasks.state({ id: 'one' }),
+    ])
+    assert.deepEqual([created.status, created.pid], [Status.CREATED, pid])
+    const deleting = tasks.delete({ id: 'one' })
+    await fails(tasks.state({ id: 'one' }), 'not_found', /container not created/)
+    await deleting
+  })
+
   check('two containers share one host, and both versions of the service', async (shim) => {
     const [a, b] = [await shim.bundle('a', ['sleep', '100']), await shim.bundle('b', ['true'])]
     const started = await Promise.all([shim.shim(a, 'start'), shim.shim(b, 'start')])

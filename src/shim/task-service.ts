@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 
@@ -41,6 +43,9 @@ export interface TaskServiceOptions {
   readonly onShutdown: (now: boolean) => void
 }
 
+/** How long the state of a container waits that comes or goes, ms: that may hang. */
+const changeMs = 1_000
+
 const statuses: Readonly<Record<ProcessStatus, Status>> = {
   created: Status.CREATED,
   running: Status.RUNNING,
@@ -55,6 +60,8 @@ export class TaskService {
   readonly #options: TaskServiceOptions
   /** `undefined` while a container is being created. */
   readonly #containers = new Map<string, Container | undefined>()
+  /** Creations and deletions under way. */
+  readonly #changes = new Map<string, Promise<void>>()
 
   constructor(options: TaskServiceOptions) {
     this.#options = options
@@ -123,8 +130,10 @@ export class TaskService {
     const { log, moves } = this.#options.services
     void moves.expect()
     log.attach(request.bundle)
+    const creating = createContainer(request, this.#options.services, work)
+    this.#note(id, creating)
     try {
-      const container = await createContainer(request, this.#options.services, work)
+      const container = await creating
       this.#containers.set(id, container)
       return { pid: container.init.pid }
     } catch (err) {
@@ -134,7 +143,21 @@ export class TaskService {
     }
   }
 
-  #state({ id, execId }: Request<StateRequest>) {
+  /** Remembers that a container comes or goes. */
+  #note(id: string, change: Promise<unknown>): void {
+    const settled = Promise.allSettled([change]).then(() => {
+      if (this.#changes.get(id) === settled) this.#changes.delete(id)
+    })
+    this.#changes.set(id, settled)
+  }
+
+  /**
+   * One that comes or goes is told of when it is there, or is not: a daemon that has just started asks, and
+   * would keep, or clean up, what the requests of its predecessor still change.
+   */
+  async #state({ id, execId }: Request<StateRequest>) {
+    const change = this.#changes.get(id)
+    if (change) await Promise.race([change, sleep(changeMs, undefined, { ref: false })])
     const { bundle, process } = this.#find(id, execId)
     const { pid, status, stdio, exit } = process
     return {
@@ -157,10 +180,16 @@ export class TaskService {
   async #delete({ id, execId }: Request<DeleteRequest>, work: Work) {
     const container = this.#container(id)
     if (execId !== '') return toExit(await container.deleteExec(execId))
-    await container.delete(work)
-    this.#containers.delete(id)
-    this.#options.services.log.detach(container.bundle)
+    const deleting = this.#remove(container, work)
+    this.#note(id, deleting)
+    await deleting
     return toExit(container.init)
+  }
+
+  async #remove(container: Container, work: Work): Promise<void> {
+    await container.delete(work)
+    this.#containers.delete(container.id)
+    this.#options.services.log.detach(container.bundle)
   }
 
   async #pids({ id }: Named) {
