@@ -8,12 +8,20 @@ import { progressToProto } from '#proxy/convert/transfer.ts'
 
 /** News that only say how many bytes more are told no more often than this, in ms. */
 const countMs = 100
-/** Other news wait this long for more of them, in ms: many small things then cost few writes. */
+/** So many changes are told at once: a transfer of few things is told of as it is. */
+const promptChanges = 16
+/** Further ones wait this long for more of them, in ms: many small things then cost few writes. */
 const changeMs = 20
 /** How long a client that is slow to read keeps the end of its transfer waiting, in ms. */
 const lastMs = 2000
 /** With more than this waiting, only the last state of each name is kept. */
 const mostWaiting = 1000
+
+interface News {
+  readonly progress: Progress
+  /** It only says how many bytes more. */
+  readonly isCount: boolean
+}
 
 /**
  * Tells a client how far its transfer is. A change of what happens is told soon, a count of bytes
@@ -27,12 +35,13 @@ export class ProgressSender implements AsyncDisposable {
   readonly #stream: Stream
   readonly #late = new AbortController()
   /** What is to be sent, in order. */
-  #queue: Progress[] = []
+  #queue: News[] = []
   readonly #lastEvent = new Map<string, string>()
   #sending: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   /** When that ends, on the clock of `performance.now`. */
   #due = 0
+  #changes = 0
   #gone = false
 
   constructor(ctx: Context, stream: Stream) {
@@ -45,8 +54,10 @@ export class ProgressSender implements AsyncDisposable {
     const { name = '', event } = progress
     const isCount = name !== '' && this.#lastEvent.get(name) === event
     this.#lastEvent.set(name, event)
-    this.#put(progress)
-    this.#flushWithin(isCount ? countMs : changeMs)
+    this.#put({ progress, isCount })
+    if (isCount) this.#flushWithin(countMs)
+    else if (this.#changes++ < promptChanges) this.#flush()
+    else this.#flushWithin(changeMs)
   }
 
   #flushWithin(ms: number): void {
@@ -57,12 +68,14 @@ export class ProgressSender implements AsyncDisposable {
     this.#timer = setTimeout(() => this.#flush(), ms)
   }
 
-  #put(progress: Progress): void {
+  /** A count takes the place of one that waits; what begins is told even if it has ended meanwhile. */
+  #put(news: News): void {
     const crowded = this.#queue.length > mostWaiting
-    const at = this.#queue.findLastIndex(({ name }) => name === progress.name)
-    if (at >= 0 && (crowded || this.#queue[at]?.event === progress.event)) {
-      this.#queue[at] = progress
-    } else this.#queue.push(progress)
+    const at = this.#queue.findLastIndex(({ progress }) => progress.name === news.progress.name)
+    const before = this.#queue[at]
+    const isOlder = before?.isCount === true && before.progress.event === news.progress.event
+    if (before && (crowded || isOlder)) this.#queue[at] = news
+    else this.#queue.push(news)
   }
 
   #flush(): void {
@@ -76,7 +89,7 @@ export class ProgressSender implements AsyncDisposable {
   async #send(): Promise<void> {
     try {
       for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-        await this.#stream.send(this.#ctx, pack(ProgressSchema, progressToProto(next)))
+        await this.#stream.send(this.#ctx, pack(ProgressSchema, progressToProto(next.progress)))
       }
     } catch (err) {
       this.#gone = true
