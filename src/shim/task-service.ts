@@ -61,7 +61,7 @@ export class TaskService {
   /** `undefined` while a container is being created. */
   readonly #containers = new Map<string, Container | undefined>()
   /** Creations and deletions under way. */
-  readonly #changes = new Map<string, Promise<void>>()
+  readonly #changes = new Map<string, Promise<unknown>>()
 
   constructor(options: TaskServiceOptions) {
     this.#options = options
@@ -145,7 +145,7 @@ export class TaskService {
 
   /** Remembers that a container comes or goes. */
   #note(id: string, change: Promise<unknown>): void {
-    const settled = Promise.allSettled([change]).then(() => {
+    const settled = Promise.allSettled([change]).finally(() => {
       if (this.#changes.get(id) === settled) this.#changes.delete(id)
     })
     this.#changes.set(id, settled)
