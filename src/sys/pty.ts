@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync } from 'node:fs'
 
 import { systemError } from './errno.ts'
 import { checked, native } from './libc.ts'
+import { takeDescriptor } from './process.ts'
 
 /** The two ends of a new pseudo-terminal. */
 export interface Pty {
@@ -58,6 +59,27 @@ export function ptyOf(master: number): string {
   const number = new Uint32Array(1)
   checked(ioctl(master, TIOCGPTN, number), 'ioctl')
   return `${fstatSync(master).dev}/${number[0]}`
+}
+
+/**
+ * Another descriptor for the master of `pty`, which the process `pid` has as `fd`; the caller's to close. Nothing
+ * when that is another file by now.
+ *
+ * @throws {SystemError} as `takeDescriptor`.
+ */
+export function takePty(pid: number, fd: number, pty: string): number | undefined {
+  const taken = takeDescriptor(pid, fd)
+  if (isPty(taken, pty)) return taken
+  closeSync(taken)
+  return undefined
+}
+
+function isPty(fd: number, pty: string): boolean {
+  try {
+    return ptyOf(fd) === pty
+  } catch {
+    return false
+  }
 }
 
 /** Tells the terminal its size; the kernel sends SIGWINCH to its foreground group. @throws {SystemError} */

@@ -58,15 +58,16 @@ async function withoutBytes(ctx: Context, job: Push): Promise<PushResult | Uploa
 
 /**
  * Has it mounted from its own repository: a host does so with what is there, and begins an upload of what is
- * not, so that one question does for two. One that mounts nothing is found out by what is large.
+ * not, so that one question does for two. One that mounts nothing is found out by what is large, or says so.
  */
 async function askAndBegin(ctx: Context, job: Push): Promise<PushResult | Upload | undefined> {
   const begun = await mount(ctx, job, [job.repository.reference.repository])
   if (typeof begun === 'string') return { outcome: 'exists' }
   const { digest, size } = job.target
-  if (size <= smallBytes || !(await isThere(ctx, job, 'blobs', digest))) return begun
-  neverMounts.add(job.endpoint)
-  return { outcome: 'exists' }
+  if (begun !== undefined && size <= smallBytes) return begun
+  const exists = await isThere(ctx, job, 'blobs', digest)
+  if (exists || begun === undefined) neverMounts.add(job.endpoint)
+  return exists ? { outcome: 'exists' } : begun
 }
 
 async function send(ctx: Context, job: Push, begun: Upload | undefined): Promise<void> {

@@ -4,8 +4,7 @@ import type { Logger } from '#core/context.ts'
 import { type HeldTerminal, readTerminals, writeTerminals } from '#core/runtime/terminal-file.ts'
 import { describe } from '#lib/errors/errors.ts'
 import { identify, lives } from '#sys/process-end.ts'
-import { takeDescriptor } from '#sys/process.ts'
-import { ptyOf } from '#sys/pty.ts'
+import { takePty } from '#sys/pty.ts'
 
 /**
  * Keeps the terminals of containers open, beside the shim host that copies them: when that is killed, their
@@ -58,16 +57,6 @@ export class Terminals implements Disposable {
 
 /** A descriptor of our own; none when the host has closed its one meanwhile. @throws {SystemError} */
 function take(host: number, { pid, fd: theirs, pty }: HeldTerminal): HeldTerminal[] {
-  const fd = takeDescriptor(host, theirs)
-  if (isPty(fd, pty)) return [{ pid, fd, pty }]
-  closeSync(fd)
-  return []
-}
-
-function isPty(fd: number, pty: string): boolean {
-  try {
-    return ptyOf(fd) === pty
-  } catch {
-    return false
-  }
+  const fd = takePty(host, theirs, pty)
+  return fd === undefined ? [] : [{ pid, fd, pty }]
 }

@@ -1,11 +1,8 @@
-import { closeSync } from 'node:fs'
-
 import type { Logger } from '#core/context.ts'
 import { readTerminals } from '#core/runtime/terminal-file.ts'
 import { describe } from '#lib/errors/errors.ts'
 import { lives } from '#sys/process-end.ts'
-import { takeDescriptor } from '#sys/process.ts'
-import { ptyOf, setWindowSize, type WindowSize } from '#sys/pty.ts'
+import { setWindowSize, takePty, type WindowSize } from '#sys/pty.ts'
 
 import { openOutlet, type Outlet } from './outlet.ts'
 import type { ProcessOwner, ProcessStdio, StdioPaths } from './stdio.ts'
@@ -18,13 +15,11 @@ export function takeTerminal(bundle: string, pid: number, log: Logger): number |
     const kept = readTerminals(bundle, 'kept')
     const terminal = kept?.terminals.find((each) => each.pid === pid)
     if (!kept || !terminal || !lives(kept.holder)) return undefined
-    const master = takeDescriptor(kept.holder.pid, terminal.fd)
-    if (ptyOf(master) === terminal.pty) return master
-    closeSync(master)
+    return takePty(kept.holder.pid, terminal.fd, terminal.pty)
   } catch (err) {
     log.error('a terminal cannot be taken over', { pid, error: describe(err) })
+    return undefined
   }
-  return undefined
 }
 
 /**
