@@ -281,7 +281,12 @@ test('no more is sent at once than there are places', async (t) => {
 
 /** A registry that has `there` already, and mounts it or not; `asked` are its requests. */
 const havingAll =
-  (there: readonly Descriptor[], mounts: boolean, asked: string[]): Handler =>
+  (
+    there: readonly Descriptor[],
+    mounts: boolean,
+    asked: string[],
+    refusesMounts = false,
+  ): Handler =>
   (request, response, full) => {
     const { pathname: path, searchParams: query } = new URL(full, 'http://x/')
     const has = (digest: string): boolean => there.some((each) => each.digest === digest)
@@ -291,6 +296,7 @@ const havingAll =
     if (request.method === 'HEAD' && isBlob)
       return response.writeHead(has(path.slice(path.indexOf('sha256:'))) ? 200 : 404).end()
     if (request.method === 'HEAD') return response.writeHead(404).end()
+    if (refusesMounts && query.has('mount')) return response.writeHead(405).end()
     if (request.method !== 'POST') return request.on('end', () => response.writeHead(201).end())
     if (mounts && has(query.get('mount') ?? '')) return response.writeHead(201).end()
     return response.writeHead(202, { location: '/v2/a/b/upload' }).end()
@@ -324,3 +330,22 @@ for (const mounts of [true, false]) {
     })
   })
 }
+
+test('a registry that refuses mounts is asked, and not sent again what is small either', async (t) => {
+  await withMetadata(t, async (here) => {
+    const layers = [await put(here, layerType, randomBytes(1000)), await putLayer(here)]
+    const asked: string[] = []
+    await using registry = await Hostile.open(havingAll(layers, false, asked, true))
+    await using remotes = new RegistryClient({ scheme: 'http' })
+    const image = await name(here, await putManifest(here, layers))
+    const place = { images: here.metadata.images, content: here.metadata.content }
+    await pushImage(
+      here.ctx,
+      place,
+      { name: image },
+      { reference: `${registry.host}/a/b:1`, remotes },
+    )
+    // The config alone.
+    assert.equal(asked.filter((each) => each === 'PUT /a/b/upload').length, 1)
+  })
+})
