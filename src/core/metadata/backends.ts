@@ -2,6 +2,7 @@ import type { Store } from '#core/content/content.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 
 import { Claims } from './claims.ts'
+import { SnapshotNumbers } from './snapshot-numbers.ts'
 
 /** The content store that all namespaces share, and who is working on what in it. */
 export interface ContentBackend {
@@ -20,6 +21,8 @@ export interface SnapshotBackend {
   readonly views: Claims
   /** By name in the backend. */
   readonly snapshots: Claims
+  /** For names in the backend. */
+  readonly numbers: SnapshotNumbers
 }
 
 export const contentBackend = (store: Store): ContentBackend => ({
@@ -33,4 +36,5 @@ export const snapshotBackend = (name: string, snapshotter: Snapshotter): Snapsho
   snapshotter,
   views: new Claims(),
   snapshots: new Claims(),
+  numbers: new SnapshotNumbers(),
 })

@@ -2,6 +2,7 @@ import { type Context, namespaceOf } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { SnapshotOptions } from '#core/snapshots/snapshotter.ts'
 import { span } from '#core/trace.ts'
+import type { ReadBucket } from '#lib/bolt/database.ts'
 import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.ts'
 
 import type { SnapshotBackend } from './backends.ts'
@@ -10,6 +11,7 @@ import { addToLease, removeFromLease } from './lease-links.ts'
 import type { Records } from './records.ts'
 import { backendName, find, snapshotsOf } from './schema.ts'
 import { inherited } from './snapshot-labels.ts'
+import { takeBlock } from './snapshot-numbers.ts'
 import { missingParent, missingSnapshot, unlinkChild, writeSnapshot } from './snapshot-record.ts'
 import { checkLabels, quote } from './wrap.ts'
 
@@ -33,7 +35,7 @@ interface Plan {
 }
 
 /**
- * Commits a snapshot: planned in one write, done by the backend, recorded in a second write.
+ * Commits a snapshot: planned, done by the backend, recorded in a write.
  *
  * Cut off in between, the record names a snapshot that the backend no longer has under that name,
  * as it would upstream; what the backend has instead goes with the next collection.
@@ -58,36 +60,53 @@ export async function commitSnapshot(
   backend.snapshots.claim(plan.to)
 }
 
+/** Agrees on names: without a write, unless a number is missing or a lease gets what is there. */
 async function planCommit(
   ctx: Context,
   records: Records,
   backend: SnapshotBackend,
-  { name, key, parent: wanted }: SnapshotCommit,
+  commit: SnapshotCommit,
 ): Promise<Plan> {
   const ns = namespaceOf(ctx)
-  const plan = await records.update(ctx, (tx): Plan | Error => {
-    const snapshots = find(tx, snapshotsOf(ns, backend.name))
+  const path = snapshotsOf(ns, backend.name)
+  const { name } = commit
+  ctx.signal.throwIfAborted()
+  const plan = records.view((tx): Plan | undefined => {
+    const snapshots = find(tx, path)
+    if (!snapshots || find(snapshots, [name])) return undefined
+    const parts = partsOf(snapshots, commit)
+    const number = backend.numbers.take(ns, snapshots.sequence)
+    return number === undefined ? undefined : { ...parts, to: backendName(ns, number, name) }
+  })
+  if (plan) return plan
+  const written = await records.update(ctx, (tx) => {
+    const snapshots = find(tx, path)
     if (!snapshots) throw notFound(`can not find snapshotter ${quote(backend.name)}`)
     if (find(snapshots, [name])) {
       addToLease(tx, ctx, ['snapshots', backend.name], name)
       return alreadyExists(`snapshot ${quote(name)}`)
     }
-    const active = find(snapshots, [key])
-    if (!active) throw missingSnapshot(key)
-    const parent = readText(active, 'parent') || wanted
-    const below = parent === '' ? undefined : snapshots.bucket(parent)
-    if (parent !== '' && !below) throw missingParent(parent)
-    const rebase = below && readText(active, 'parent') === ''
-    return {
-      from: readText(active, 'name'),
-      to: backendName(ns, snapshots.nextSequence(), name),
-      parent,
-      rebaseOn: rebase ? readText(below, 'name') : '',
-    }
+    return { ...partsOf(snapshots, commit), block: takeBlock(snapshots) }
   })
   // Thrown here, so that what the lease got stays.
-  if (plan instanceof Error) throw plan
-  return plan
+  if (written instanceof Error) throw written
+  const { block, ...parts } = written
+  return { ...parts, to: backendName(ns, backend.numbers.open(ns, block), name) }
+}
+
+/** What becomes of the active snapshot, but for its new name. */
+function partsOf(snapshots: ReadBucket, { key, parent: wanted }: SnapshotCommit): Omit<Plan, 'to'> {
+  const active = find(snapshots, [key])
+  if (!active) throw missingSnapshot(key)
+  const parent = readText(active, 'parent') || wanted
+  const below = parent === '' ? undefined : snapshots.bucket(parent)
+  if (parent !== '' && !below) throw missingParent(parent)
+  const rebase = below && readText(active, 'parent') === ''
+  return {
+    from: readText(active, 'name'),
+    parent,
+    rebaseOn: rebase ? readText(below, 'name') : '',
+  }
 }
 
 async function commitInBackend(

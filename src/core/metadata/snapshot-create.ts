@@ -2,7 +2,7 @@ import { type Context, forCleanup, namespaceOf } from '#core/context.ts'
 import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { Info } from '#core/snapshots/snapshotter.ts'
-import type { Bucket } from '#lib/bolt/database.ts'
+import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import {
   CodedError,
   alreadyExists,
@@ -18,6 +18,7 @@ import { addToLease } from './lease-links.ts'
 import type { Records } from './records.ts'
 import { backendName, find, make, snapshotsOf } from './schema.ts'
 import { inherited, refLabel } from './snapshot-labels.ts'
+import { takeBlock } from './snapshot-numbers.ts'
 import { missingParent, writeSnapshot } from './snapshot-record.ts'
 import { checkLabels, quote } from './wrap.ts'
 
@@ -46,8 +47,8 @@ interface Made {
 }
 
 /**
- * Creates a snapshot: a name is reserved in one write, the backend makes it, a second write records
- * it. When that fails or never comes, nothing names what the backend made, and it is removed.
+ * Creates a snapshot: a name is reserved, the backend makes it, a write records it. When that fails
+ * or never comes, nothing names what the backend made, and it is removed.
  */
 export async function createSnapshot(
   ctx: Context,
@@ -75,34 +76,56 @@ export async function createSnapshot(
   return mounts
 }
 
+/** Agrees on names: without a write, unless a number is missing or a lease gets what is there. */
 async function reserve(
   ctx: Context,
   records: Records,
   backend: SnapshotBackend,
-  { key, parent, labels }: NewSnapshot,
+  snapshot: NewSnapshot,
 ): Promise<Plan> {
   const ns = namespaceOf(ctx)
-  const target = labels[refLabel] ?? ''
-  const plan = await records.update(ctx, (tx): Plan | Error => {
-    const snapshots = make(tx, snapshotsOf(ns, backend.name))
-    if (target !== '' && snapshots.bucket(target)) {
-      addToLease(tx, ctx, ['snapshots', backend.name], target)
-      return alreadyExists(`target snapshot ${quote(target)}`)
+  const path = snapshotsOf(ns, backend.name)
+  const { key, parent } = snapshot
+  ctx.signal.throwIfAborted()
+  const plan = records.view((tx): Plan | undefined => {
+    const snapshots = find(tx, path)
+    if (!snapshots || present(snapshots, snapshot)) return undefined
+    const below = parentName(snapshots, parent)
+    const number = backend.numbers.take(ns, snapshots.sequence)
+    return number === undefined ? undefined : { name: backendName(ns, number, key), parent: below }
+  })
+  if (plan) return plan
+  const written = await records.update(ctx, (tx) => {
+    const snapshots = make(tx, path)
+    const there = present(snapshots, snapshot)
+    if (there) {
+      addToLease(tx, ctx, ['snapshots', backend.name], there.key)
+      return alreadyExists(`${there.what} ${quote(there.key)}`)
     }
-    if (find(snapshots, [key])) {
-      addToLease(tx, ctx, ['snapshots', backend.name], key)
-      return alreadyExists(`snapshot ${quote(key)}`)
-    }
-    const below = parent === '' ? undefined : snapshots.bucket(parent)
-    if (parent !== '' && !below) throw missingParent(parent)
-    return {
-      name: backendName(ns, snapshots.nextSequence(), key),
-      parent: below ? readText(below, 'name') : '',
-    }
+    return { parent: parentName(snapshots, parent), block: takeBlock(snapshots) }
   })
   // Thrown here, so that what the lease got stays.
-  if (plan instanceof Error) throw plan
-  return plan
+  if (written instanceof Error) throw written
+  const number = backend.numbers.open(ns, written.block)
+  return { name: backendName(ns, number, key), parent: written.parent }
+}
+
+/** What is there already of what is to be created. */
+function present(
+  snapshots: ReadBucket,
+  { key, labels }: NewSnapshot,
+): { readonly what: string; readonly key: string } | undefined {
+  const target = labels[refLabel] ?? ''
+  if (find(snapshots, [target])) return { what: 'target snapshot', key: target }
+  return find(snapshots, [key]) && { what: 'snapshot', key }
+}
+
+/** The parent's name in the backend; empty for none. */
+function parentName(snapshots: ReadBucket, parent: string): string {
+  if (parent === '') return ''
+  const below = snapshots.bucket(parent)
+  if (!below) throw missingParent(parent)
+  return readText(below, 'name')
 }
 
 /** The mounts; undefined when the backend already has what the labels ask for. */
