@@ -7,7 +7,7 @@ import { type CheckpointOptions, CheckpointOptionsSchema } from '#gen/types/runc
 import { describe, unimplemented } from '#lib/errors/errors.ts'
 
 import { initPidFile, readPid, type RuntimeOptions } from './bundle.ts'
-import { CommandError } from './runc/command.ts'
+import { CommandError } from './runc/command-error.ts'
 import type { Runc } from './runc/runc.ts'
 import { runtimeError } from './runc/runtime-error.ts'
 import type { ProcessStdio } from './stdio/stdio.ts'

@@ -3,7 +3,8 @@ import { text } from 'node:stream/consumers'
 import { deadlineExceeded } from '#lib/errors/errors.ts'
 import type { Mount } from '#sys/mount.ts'
 
-import { CommandError, CommandTimeout, run } from './runc/command.ts'
+import { CommandError, CommandTimeout } from './runc/command-error.ts'
+import { run } from './runc/command.ts'
 
 /** What a process of its own is told to mount. */
 interface Order {

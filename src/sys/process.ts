@@ -8,6 +8,8 @@ export interface ChildExit {
   readonly pid: number
   /** The exit code, or 128 and the number of the signal that ended it. */
   readonly status: number
+  /** The number of the signal that ended it, if one did. */
+  readonly signal?: number
 }
 
 const cPrctl: (...args: [number, number, number, number, number]) => number = native(
@@ -69,12 +71,17 @@ const status = new Int32Array(1)
 export function waitpid(pid: number, nohang: boolean): ChildExit | undefined {
   for (;;) {
     const reaped = cWaitpid(pid, status, nohang ? WNOHANG : 0)
-    if (reaped > 0) return { pid: reaped, status: exitStatus(status[0] ?? 0) }
+    if (reaped > 0) return childExit(reaped, status[0] ?? 0)
     if (reaped === 0) return undefined
     const errno = lastErrno()
     if (errno === ECHILD) return undefined
     if (errno !== EINTR) throw systemError(errno, 'waitpid')
   }
+}
+
+function childExit(pid: number, waitStatus: number): ChildExit {
+  const signal = waitStatus & 0x7f
+  return { pid, status: exitStatus(waitStatus), ...(signal !== 0 && { signal }) }
 }
 
 /** The shell's number for a wait status: the exit code, or 128 and the signal. */

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { RuntimeOptions } from '#shim/bundle.ts'
 import { patienceUntil } from '#shim/patience.ts'
 
-import { CommandError, type CommandOptions, type StdioFds, run } from './command.ts'
+import { type CommandOptions, type StdioFds, run } from './command.ts'
+import { CommandError } from './command-error.ts'
 import { SealedPrograms } from './sealed-program.ts'
 import { StartSlots } from './start-slots.ts'
 

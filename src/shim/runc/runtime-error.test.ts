@@ -6,7 +6,8 @@ import { suite, test } from 'node:test'
 
 import { codeOf, describe } from '#lib/errors/errors.ts'
 
-import { CommandError, run } from './command.ts'
+import { CommandError } from './command-error.ts'
+import { run } from './command.ts'
 import { isUnknownContainer, killError, runtimeError } from './runtime-error.ts'
 
 suite('errors of the OCI runtime', () => {

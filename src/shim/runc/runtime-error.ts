@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 
 import { deadlineExceeded, describe, notFound } from '#lib/errors/errors.ts'
 
-import { CommandError, CommandTimeout } from './command.ts'
+import { CommandError, CommandTimeout } from './command-error.ts'
 
 /**
  * The error for a runtime command that failed: `what`, and why in the runtime's own words, from its

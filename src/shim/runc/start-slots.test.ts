@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 
-import { CommandTimeout } from './command.ts'
+import { CommandTimeout } from './command-error.ts'
 import { StartSlots } from './start-slots.ts'
 
 void suite('places for starts', () => {

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 
 import { Semaphore } from '#lib/async/semaphore.ts'
 
-import { CommandTimeout } from './command.ts'
+import { CommandTimeout } from './command-error.ts'
 
 /** How many runtimes that start something work at once: more would only take each other's time. */
 const places = Math.max(8, 4 * availableParallelism())
