@@ -104,10 +104,22 @@ export async function deleteBundle(bundle: Bundle): Promise<void> {
   const work = workDirectory(bundle)
   removeRootfs(join(bundle.path, 'rootfs'))
   const hidden = hide(bundle.path)
-  const hiddenWork = work && hide(work)
+  const hiddenWork = work && !removeEmpty(work) ? hide(work) : undefined
   // A few small files: a task for the thread pool each would take ten times as long.
   rmSync(hidden, { recursive: true, force: true })
   if (hiddenWork) await rm(hiddenWork, { recursive: true, force: true })
+}
+
+/** Whether a directory is gone; one that has something in it stays. */
+function removeEmpty(path: string): boolean {
+  try {
+    rmdirSync(path)
+    return true
+  } catch (err) {
+    if (isErrno(err, 'ENOTEMPTY', 'EEXIST')) return false
+    if (isErrno(err, 'ENOENT')) return true
+    throw err
+  }
 }
 
 function checkId(id: string): void {
