@@ -52,7 +52,11 @@ export const restart: Row = {
     await startAll(subject, fleet)
     const owned = scope.move()
     return {
-      measure: async () => await measure(subject, fleet),
+      measure: async () => {
+        const samples = await measure(subject, fleet)
+        await startAgain(subject, fleet)
+        return samples
+      },
       [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
     }
   },
@@ -102,7 +106,6 @@ async function measure(subject: Subject, fleet: Fleet): Promise<Samples> {
     await using connection = await open(subject)
     await attachAgain(connection, fleet.stopped, returnMs).catch(() => {})
     const running = await Promise.all(ids.map(async (id) => await isRunning(connection, id)))
-    await startAgain(subject, ids, running)
     const share = running.filter(Boolean).length
     return { [answer]: firstMs, [attached]: allMs, [kept]: share }
   } finally {
@@ -142,17 +145,18 @@ async function isRunning(connection: Connection, id: string): Promise<boolean> {
   }
 }
 
-/** What was lost with its shim is there again for the next round. */
-async function startAgain(
-  { ctr }: Subject,
-  ids: readonly string[],
-  running: readonly boolean[],
-): Promise<void> {
-  const lost = ids.filter((_, n) => !running[n])
-  await eachOf(lost, async (id) => {
-    await ctr('task', 'delete', '--force', id).catch(() => {})
-    await ctr('task', 'start', '--detach', id)
-  })
+/** Whatever has lost its shim has one of its own again in the next round. */
+async function startAgain(subject: Subject, fleet: Fleet): Promise<void> {
+  await using connection = await open(subject)
+  const single = [...fleet.stopped, ...fleet.killed]
+  const running = await Promise.all(single.map(async (id) => await isRunning(connection, id)))
+  const lost = single.filter((id, n) => !running[n] || fleet.killed.includes(id))
+  const start = async (id: string): Promise<void> => {
+    await subject.ctr('task', 'delete', '--force', id).catch(() => {})
+    await subject.ctr('task', 'start', '--detach', id)
+  }
+  if (subject.contender.containerd) await eachOf(lost, start)
+  else await withIsolation(subject, async () => await eachOf(lost, start))
 }
 
 async function removeAll({ ctr }: Subject, ids: readonly string[]): Promise<void> {
