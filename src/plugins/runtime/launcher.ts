@@ -1,5 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { fromBinary } from '@bufbuild/protobuf'
 
@@ -25,9 +27,13 @@ import { openShimLog } from './shim-log.ts'
 import { ShimProgram } from './shim-program.ts'
 import { ShimVersions } from './shim-version.ts'
 import { Shim } from './shim.ts'
+import { Slots } from './slots.ts'
 
 /** Where Go's shims have their sockets unless they are told otherwise, which older ones cannot be. */
 const shimSocketDir = '/run/containerd/s'
+
+/** How long the start of a host may keep other starts waiting, in ms. */
+const slowMs = 1_000
 
 /** How to come to a shim. */
 interface Way {
@@ -45,6 +51,8 @@ export class Launcher implements AsyncDisposable {
   readonly #versions = new ShimVersions()
   readonly #connections = new Connections()
   readonly #hosts = new Hosts(this.#connections)
+  /** Each takes a processor for a while, which tasks that have a host need to be found again. */
+  readonly #revivals = new Slots(availableParallelism())
 
   constructor(settings: RuntimeSettings, log: Logger) {
     this.#settings = settings
@@ -112,7 +120,13 @@ export class Launcher implements AsyncDisposable {
    */
   async revive(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
     const grouped = this.#isShared(bundle, program, this.#endpointOf(bundle))
-    return await this.#start(ctx, bundle, program, { grouped })
+    if (grouped) return await this.#start(ctx, bundle, program, { grouped })
+    const started = Promise.withResolvers<Shim>()
+    await this.#revivals.run(async () => {
+      started.resolve(this.#start(ctx, bundle, program, { grouped }))
+      await settledWithin(started.promise, slowMs)
+    }, ctx.signal)
+    return await started.promise
   }
 
   /** Connects to the shim of a bundle that was started earlier. @throws `unavailable` if it is gone. */
@@ -171,4 +185,12 @@ export class Launcher implements AsyncDisposable {
 function shimCgroupOf(options: Any | undefined): string {
   if (options?.typeUrl.split('/').at(-1) !== OptionsSchema.typeName) return ''
   return fromBinary(OptionsSchema, options.value).shimCgroup
+}
+
+/** Resolves when `work` has ended, well or not, or after `ms`. */
+async function settledWithin(work: Promise<unknown>, ms: number): Promise<void> {
+  const stop = new AbortController()
+  const late = sleep(ms, undefined, { signal: stop.signal }).catch(() => {})
+  await Promise.race([Promise.allSettled([work]), late])
+  stop.abort()
 }
