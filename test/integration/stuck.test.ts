@@ -15,7 +15,7 @@ import { type Check, checkWith } from './runtime-shims.ts'
 const options = { builtinShim: true, runtime: 'io.containerd.runc.v2', hangs: true }
 const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
 /** Long enough to hang visibly, ms. */
-const shortMs = 1_500
+const shortMs = 2_500
 
 const check: Check = (title, body) =>
   checkWith(options)(title, async (bench) => {
@@ -161,7 +161,7 @@ void suite('a shim that is stopped', () => {
     process.kill(host, 'SIGSTOP')
     try {
       const work = whileHanging(bench, ['', 'kill'], () => task.kill(ctx, { signal: 15 }))
-      await fails(work, /task a: kill: the shim at unix:.* has said nothing for 1.5 s/)
+      await fails(work, /task a: kill: the shim at unix:.* has said nothing for 2.5 s/)
     } finally {
       process.kill(host, 'SIGCONT')
     }
