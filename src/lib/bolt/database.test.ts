@@ -144,9 +144,12 @@ test('a failing disk fails the callers, and the state goes on from what is durab
     const file = new MemoryFile()
     await using db = await openFile(file, { gatherMs: 10_000 })
     const big = 'x'.repeat(100_000)
-    await db.update(inBucket((b) => b.put('a', big)))
-    await db.update(inBucket((b) => b.delete('a')))
     await db.update(inBucket((b) => b.put('kept', '')))
+    // By then the file has found its size.
+    for (let i = 0; i < 5; i++) {
+      await db.update(inBucket((b) => b.put('a', big)))
+      await db.update(inBucket((b) => b.delete('a')))
+    }
     const size = file.size()
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     file.failure = (kind) => (kind === broken ? full : undefined)

@@ -98,7 +98,9 @@ for (const longCount of [false, true]) {
     await using db = await openFile(file, {})
     await db.update((tx) => tx.createBucket('c').createBucket('d'))
     const writes = file.steps.flatMap((step) => (step.kind === 'write' ? [step] : []))
-    const pages = writes.map(({ position }) => position / meta.pageSize)
+    const pages = writes.flatMap(({ position, data }) =>
+      Array.from({ length: data.length / meta.pageSize }, (_, n) => position / meta.pageSize + n),
+    )
     assert.deepEqual(pages, [20, 21, (meta.txid + 2) % 2])
     const newest = writes.at(-1)
     assert.ok(newest)

@@ -7,6 +7,7 @@ import { encodeMeta, type Meta, noFreelist } from './meta.ts'
 import type { Span } from './outline.ts'
 import type { Page } from './page.ts'
 import { Pager } from './pager.ts'
+import { pieces, Places, type Room } from './places.ts'
 import { spill } from './spill.ts'
 import { Transaction } from './transaction.ts'
 
@@ -37,8 +38,8 @@ const pagesAtOnce = 4096
 /** So many zeros are written at once. */
 const fillBytes = 64 * 1024
 
-/** After this many pages a commit lets others run. */
-const writeSlice = 64
+/** After this many bytes a commit lets others run. */
+const writeSlice = 256 * 1024
 
 /**
  * The durable state of a database file, and how it goes from one commit to the next: data pages to
@@ -149,19 +150,11 @@ export class Store {
   async commit(tx: Transaction, alone: boolean): Promise<void> {
     const freelist = this.#freelist
     await this.#repair(alone)
-    const taken: Span[] = []
-    let { highWater } = this.#meta
-    const allocate = (span: number): number => {
-      const start = freelist?.take(span)
-      if (start !== undefined) {
-        taken.push({ start, span })
-        return start
-      }
-      highWater += span
-      return highWater - span
-    }
+    const places = new Places(freelist, this.#room, tx.freed.length)
     try {
-      const { root, pages } = spill(tx, allocate)
+      const { root, pages } = spill(tx, (span) => places.take(span))
+      places.close()
+      const { highWater } = places
       const conflict = freelist?.conflict(tx.freed)
       if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
       const { pageSize, txid } = this.#meta
@@ -175,9 +168,14 @@ export class Store {
       this.#newer = metaPage
       this.#publish(meta, pages, tx.freed)
     } catch (err) {
-      for (const { start, span } of taken) freelist?.give(start, span)
+      places.undo()
       throw err
     }
+  }
+
+  get #room(): Room {
+    const { highWater, pageSize } = this.#meta
+    return { highWater, pages: Math.floor(this.#size / pageSize) }
   }
 
   get #olderSlot(): number {
@@ -220,10 +218,13 @@ export class Store {
   }
 
   async #writePages(pages: readonly Page[], alone: boolean): Promise<void> {
-    let written = 0
-    for (const page of pages) {
-      await this.#file.write(page.buf, page.id * this.#meta.pageSize)
-      if (++written % writeSlice === 0) await new Promise((resolve) => setImmediate(resolve))
+    let slice = 0
+    for (const { start, buf } of pieces(pages, this.#meta.pageSize)) {
+      await this.#file.write(buf, start)
+      slice += buf.length
+      if (slice < writeSlice) continue
+      slice = 0
+      await new Promise((resolve) => setImmediate(resolve))
     }
     await this.#sync(alone)
   }
