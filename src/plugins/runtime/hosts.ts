@@ -26,14 +26,14 @@ interface Host {
 }
 
 /** A host without containers stays this long by default: the next one need not start it. */
-const defaultLingerMs = 30_000
+const defaultLingerMs = 300_000
 /** containerd's `io.containerd.timeout.shim.shutdown`. */
 const shutdownMs = 3_000
 
 /**
  * The built-in shim hosts that are known to run, one for each namespace.
  *
- *   absent ─join─► opening ─► in use ─last leaves─► idle ─30 s─► retiring ─► absent
+ *   absent ─join─► opening ─► in use ─last leaves─► idle ─5 min─► retiring ─► absent
  *                                ▲─────────join───────┘
  *
  * Only the first container of a namespace pays for starting one, also when many come at once.
