@@ -103,9 +103,9 @@ export function guessEndpoint(
     : { version: newestVersion, address: `unix://${path}`, protocol: 'ttrpc' }
 }
 
-/** Where the built-in host of a namespace is. Source: `#shim/socket.ts`, `#shim/grouping.ts`. */
-export const hostAddress = (socketDir: string, grpcAddress: string, namespace: string): string =>
-  `unix://${join(socketDir, socketName(grpcAddress, namespace, '@namespace'))}`
+/** The socket of the built-in host of a namespace. Source: `#shim/socket.ts`, `#shim/grouping.ts`. */
+export const hostPath = (socketDir: string, grpcAddress: string, namespace: string): string =>
+  join(socketDir, socketName(grpcAddress, namespace, '@namespace'))
 
 const socketName = (grpcAddress: string, namespace: string, group: string): string =>
   createHash('sha256')

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,7 +13,7 @@ import { isErrno } from '#sys/errno.ts'
 import {
   type Endpoint,
   guessEndpoint,
-  hostAddress,
+  hostPath,
   readEndpoint,
   writeEndpoint,
   writeLegacyAddress,
@@ -42,6 +42,14 @@ interface Way {
   readonly start: () => Promise<Started>
   /** Whether it is the host of the namespace. */
   readonly grouped: boolean
+}
+
+/** How a shim is started. */
+interface StartOptions {
+  readonly options?: Any | undefined
+  readonly grouped: boolean
+  /** Where the built-in host is to serve, if that is known; else its program says where. */
+  readonly socket?: string | undefined
 }
 
 /** Starts shims and finds those that run. */
@@ -80,7 +88,9 @@ export class Launcher implements AsyncDisposable {
     writeFileSync(join(bundle.path, 'shim-binary-path'), program.path, { mode: 0o600 })
     const grouped = program.builtin && this.#settings.isolation === 'namespace'
     const own = shimCgroupOf(options) !== ''
-    const shim = await this.#start(ctx, bundle, program, { options, grouped: grouped && !own })
+    const start =
+      grouped && !own ? { grouped: true, socket: this.#hostPath(bundle) } : { grouped: false }
+    const shim = await this.#start(ctx, bundle, program, { options, ...start })
     writeEndpoint(bundle.path, shim.endpoint)
     if (program.builtin) writeLegacyAddress(bundle.path, shim.endpoint)
     return shim
@@ -90,12 +100,15 @@ export class Launcher implements AsyncDisposable {
     ctx: Context,
     bundle: Bundle,
     program: ShimProgram,
-    { options, grouped }: { readonly options?: Any | undefined; readonly grouped: boolean },
+    { options, grouped, socket }: StartOptions,
   ): Promise<Shim> {
     const start = async (): Promise<Started> => {
       using scope = new DisposableStack()
       scope.use(openShimLog(bundle, this.#log))
-      const endpoint = await program.start(ctx, bundle, options)
+      const endpoint =
+        socket !== undefined && program.startsAsHost
+          ? await program.startHost(ctx, bundle, socket)
+          : await program.start(ctx, bundle, options)
       return { endpoint, scope: scope.move() }
     }
     return await this.#connect(ctx, bundle, { program, start, grouped })
@@ -119,11 +132,13 @@ export class Launcher implements AsyncDisposable {
    * containers and sandboxes.
    */
   async revive(ctx: Context, bundle: Bundle, program: ShimProgram): Promise<Shim> {
-    const grouped = this.#isShared(bundle, program, this.#endpointOf(bundle))
-    if (grouped) return await this.#start(ctx, bundle, program, { grouped })
+    const endpoint = this.#endpointOf(bundle)
+    const grouped = this.#isShared(bundle, program, endpoint)
+    const socket = hasShimCgroup(bundle) ? undefined : endpoint.address.replace(/^unix:\/\//, '')
+    if (grouped) return await this.#start(ctx, bundle, program, { grouped, socket })
     const started = Promise.withResolvers<Shim>()
     await this.#revivals.run(async () => {
-      started.resolve(this.#start(ctx, bundle, program, { grouped }))
+      started.resolve(this.#start(ctx, bundle, program, { grouped, socket }))
       await settledWithin(started.promise, slowMs)
     }, ctx.signal)
     return await started.promise
@@ -139,9 +154,14 @@ export class Launcher implements AsyncDisposable {
   }
 
   /** Whether it is the host of the namespace. */
-  #isShared({ namespace }: Bundle, { builtin }: ShimProgram, { address }: Endpoint): boolean {
-    const { socketDir, address: daemon } = this.#settings
-    return builtin && address === hostAddress(socketDir, daemon, namespace)
+  #isShared(bundle: Bundle, { builtin }: ShimProgram, { address }: Endpoint): boolean {
+    return builtin && address === `unix://${this.#hostPath(bundle)}`
+  }
+
+  /** The socket of the host of a namespace. */
+  #hostPath({ namespace }: Bundle): string {
+    const { socketDir, address } = this.#settings
+    return hostPath(socketDir, address, namespace)
   }
 
   #endpointOf(bundle: Bundle): Endpoint {
@@ -178,6 +198,19 @@ export class Launcher implements AsyncDisposable {
 
   #programAt(path: string): ShimProgram {
     return new ShimProgram(path, this.#settings, this.#versions)
+  }
+}
+
+/** Whether the host that a bundle had was in a control group of its own, which its program knows how to join. */
+function hasShimCgroup({ path }: Bundle): boolean {
+  try {
+    const options: { readonly shim_cgroup?: string } = JSON.parse(
+      readFileSync(join(path, 'options.json'), 'utf8'),
+    )
+    return (options.shim_cgroup ?? '') !== ''
+  } catch {
+    // Sandboxes have none.
+    return false
   }
 }
 

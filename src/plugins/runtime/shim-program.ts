@@ -1,8 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+
 import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 
 import type { Any } from '#core/any/any.ts'
 import { type Context, withTimeout } from '#core/context.ts'
+import { spawnHost } from '#core/runtime/host-process.ts'
 import type { Exit } from '#core/runtime/runtime.ts'
 import { DeleteResponseSchema } from '#gen/shim/task-v3_pb.ts'
 
@@ -46,6 +50,11 @@ export class ShimProgram {
     return this.path === this.#settings.hostBinary
   }
 
+  /** Whether the daemon itself can start its process: it is a script of this package. */
+  get startsAsHost(): boolean {
+    return this.builtin && extname(this.path) === '.mjs'
+  }
+
   /** How long to wait in ms, as the configuration of the daemon has it now. */
   timeout(name: ShimTimeout): number {
     return this.#settings.live.timeout(`io.containerd.timeout.${name}`)
@@ -73,6 +82,26 @@ export class ShimProgram {
     const { stdout, stderr } = await this.#call(ctx, bundle, ['start'], stdin)
     if (stderr.length > 0) ctx.log.warn('shim said while starting', { id, text: String(stderr) })
     return parseStartReply(stdout.length > 0 ? stdout : stderr)
+  }
+
+  /**
+   * Starts the built-in host at the unix socket `path`, unless one serves there; without the process
+   * that `start` takes, which would do no more.
+   */
+  async startHost(ctx: Context, bundle: Bundle, path: string): Promise<Endpoint> {
+    const { address, ttrpcAddress } = this.#settings
+    await spawnHost({
+      program: this.path,
+      socket: path,
+      namespace: bundle.namespace,
+      grpcAddress: address,
+      ttrpcAddress,
+      env: this.#environment(bundle.namespace),
+      bundle: bundle.path,
+      oomScore: oomScoreOfChild(),
+      signal: ctx.signal,
+    })
+    return { version: 3, address: `unix://${path}`, protocol: 'ttrpc' }
   }
 
   /** Ends and removes what is left of a container whose shim is gone; says how it ended. */
@@ -132,6 +161,12 @@ export class ShimProgram {
       WHARF_SHIM_ISOLATION: isolation,
     }
   }
+}
+
+/** When memory runs out a host goes before the daemon, and after containers. */
+function oomScoreOfChild(): number {
+  const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
+  return Math.min(own + 1, 1000)
 }
 
 /** A variable without a value is one that is empty. */
