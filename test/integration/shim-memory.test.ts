@@ -46,6 +46,11 @@ class Group implements AsyncDisposable {
     return Number(readFileSync(join(this.#path, file), 'utf8'))
   }
 
+  /** The processes in it. */
+  get processes(): readonly number[] {
+    return readFileSync(join(this.#path, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+  }
+
   get kills(): number {
     const file = isV1 ? 'memory.oom_control' : 'memory.events'
     const [, kills] = /^oom_kill (\d+)$/m.exec(readFileSync(join(this.#path, file), 'utf8')) ?? []
@@ -143,6 +148,7 @@ void suite('a shim host without memory', { skip: memory ? false : 'needs its con
         const task = await bench.manager.get(bench.ctx, 'old')
         return (await task.state(bench.ctx)).status === 'running'
       })
+      assert.deepEqual(group.processes.toSorted(), hostsOf(bench).toSorted(), 'in its group, too')
       await start('new')
       await end(bench, 'new')
       await end(bench, 'old')
