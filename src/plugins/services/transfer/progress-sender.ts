@@ -100,8 +100,10 @@ export class ProgressSender implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     using _late = setTimeout(() => this.#late.abort(deadlineExceeded('progress')), lastMs)
-    this.#flush()
-    await this.#sending
+    do {
+      this.#flush()
+      await this.#sending
+    } while (this.#queue.length > 0)
     this.#gone = true
     this.#stream.close()
   }
