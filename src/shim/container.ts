@@ -12,7 +12,7 @@ import { alreadyExists, describe, failedPrecondition, notFound } from '#lib/erro
 import type { CgroupMoves } from '#sys/cgroup-moves.ts'
 import { cgroupPathsIn, cgroupsText } from '#sys/cgroup.ts'
 import type { MountInfo } from '#sys/mount-info.ts'
-import { lives, type ProcessIdentity } from '#sys/process-end.ts'
+import { lives } from '#sys/process-end.ts'
 
 import { sharesPidNamespace } from './bundle.ts'
 import { type ExecOptions, ExecProcess } from './exec-process.ts'
@@ -22,19 +22,12 @@ import { type TaskProcess, refuse } from './process.ts'
 import type { MemoryWatch, OomWatch } from './oom/oom-watch.ts'
 import type { EventPublisher } from './publisher.ts'
 import { type Exit, type Reaper, unknownStatus } from './reaper.ts'
-import {
-  bootId,
-  type ContainerRecord,
-  isRecorded,
-  recordOf,
-  removeRecord,
-  writeRecord,
-} from './record.ts'
+import type { ContainerRecord } from './record.ts'
+import { Recorder } from './recorder.ts'
 import type { Rootfs, RootfsMounts } from './rootfs.ts'
 import type { Runc } from './runc/runc.ts'
 import type { Stats } from './stats/stats.ts'
 import type { StdioPaths, StreamOwner } from './stdio/stdio.ts'
-import { TerminalRecord } from './terminal-record.ts'
 import { toTimestamp } from './timestamp.ts'
 import type { Work } from './work.ts'
 
@@ -76,16 +69,11 @@ export class Container {
   readonly #parts: ContainerParts
   readonly #services: HostServices
   readonly #execs = new Map<string, ExecProcess>()
-  /** Which processes they were when they were first recorded. */
-  readonly #identities = new Map<number, ProcessIdentity | undefined>()
+  readonly #recorder: Recorder
   /** The control groups, which it keeps for its life, as the kernel writes them. */
   #groups: string | undefined
   #memory: MemoryWatch | undefined
   #initEnded = false
-  #isRecorded = false
-  readonly #terminals: TerminalRecord
-  #recording: NodeJS.Immediate | undefined
-  #isDeleted = false
 
   constructor(parts: ContainerParts, services: HostServices) {
     this.id = parts.id
@@ -93,7 +81,12 @@ export class Container {
     this.init = parts.init
     this.#parts = parts
     this.#services = services
-    this.#terminals = new TerminalRecord(parts.bundle)
+    this.#recorder = new Recorder({
+      bundle: parts.bundle,
+      init: parts.init,
+      execs: () => this.#execs.values(),
+      log: services.log.with({ id: parts.id }),
+    })
     // The record of an adopted one also names its execs, which are still to be added.
     if (!parts.adopted) this.record()
     if (parts.init.exit) this.#initEnded = true
@@ -110,42 +103,12 @@ export class Container {
 
   /** Whether it has ended, and somebody else has removed its bundle, or made a new one there. */
   get isRemoved(): boolean {
-    return this.#isRecorded && this.init.status === 'stopped' && !isRecorded(this.bundle)
+    return this.init.status === 'stopped' && this.#recorder.isLost
   }
 
-  /** Writes down what a new host would have to know, should this one be killed. */
+  /** Writes down how it is now, for a new host. */
   record(): void {
-    // The bundle may be another container's by now.
-    if (this.#isDeleted) return
-    clearImmediate(this.#recording)
-    this.#recording = undefined
-    const { bundle, init } = this
-    const started = [...this.#execs.values()].filter(({ pid }) => pid > 0)
-    const record: ContainerRecord = {
-      boot: bootId(),
-      paused: init.status === 'paused',
-      init: recordOf(init, this.#identities),
-      execs: started.map((exec) => ({
-        execId: exec.execId,
-        pid: exec.pid,
-        ...recordOf(exec, this.#identities),
-      })),
-    }
-    try {
-      writeRecord(bundle, record)
-      this.#isRecorded = true
-      this.#terminals.write([init, ...started])
-    } catch (err) {
-      // The container does not need it to run.
-      const { log } = this.#services
-      log.error('cannot record the container', { id: this.id, error: describe(err) })
-    }
-  }
-
-  /** Does so for an exec, when whoever waits for an answer has it; at once where others look for terminals there. */
-  #recordExec({ stdio }: ExecProcess): void {
-    if (stdio.terminal) this.record()
-    else this.#recording ??= setImmediate(() => this.record())
+    this.#recorder.write()
   }
 
   /** Goes on with an exec that another host has started. */
@@ -216,7 +179,7 @@ export class Container {
         execId,
         pid,
       })
-      this.#recordExec(exec)
+      this.#recorder.writeFor(exec)
       reaper.watch(pid, (exit) => void this.#onExecExit(exec, exit))
     }, work)
     return exec.pid
@@ -271,8 +234,8 @@ export class Container {
     const exec = this.#exec(execId)
     await exec.delete()
     this.#execs.delete(execId)
-    this.#identities.delete(exec.pid)
-    this.#recordExec(exec)
+    this.#recorder.forget(exec.pid)
+    this.#recorder.writeFor(exec)
     return exec
   }
 
@@ -280,8 +243,7 @@ export class Container {
   async delete(work: Work): Promise<void> {
     const exit = await this.init.delete(work)
     for (const exec of this.#execs.values()) void this.#letGo(exec)
-    this.#isDeleted = true
-    removeRecord(this.bundle)
+    this.#recorder.remove()
     this.#memory?.[Symbol.dispose]()
     this.#parts.rootfs.release()
     this.#services.events.publish('/tasks/delete', TaskDeleteSchema, {
@@ -324,7 +286,7 @@ export class Container {
   async #onExecExit(exec: ExecProcess, exit: Exit): Promise<void> {
     this.#memory?.look()
     await exec.setExited(exit, () => this.#publishExit(exec, exit))
-    this.#recordExec(exec)
+    this.#recorder.writeFor(exec)
   }
 
   #publishExit({ pid, execId }: TaskProcess, exit: Exit): void {
