@@ -18,6 +18,8 @@ export const sandboxControllerPlugin = definePlugin({
       chmodSync(dir, 0o700)
     }
     const roots = { root: rootDir, state: stateDir }
-    return new ShimSandboxController(ctx, roots, deps.shims.launcher, deps.events, daemon.serving)
+    const { events, shims } = deps
+    const { serving } = daemon
+    return new ShimSandboxController({ ctx, roots, launcher: shims.launcher, events, serving })
   },
 })
