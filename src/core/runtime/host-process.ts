@@ -40,6 +40,7 @@ export interface HostOptions {
  */
 export async function spawnHost(options: HostOptions): Promise<void> {
   const { program, socket, namespace, grpcAddress, ttrpcAddress, bundle, oomScore } = options
+  options.signal?.throwIfAborted()
   mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
   const args = ['-namespace', namespace, '-address', grpcAddress, '-socket', socket]
   if (options.debug === true) args.push('-debug')
