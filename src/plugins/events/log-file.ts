@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,6 +12,9 @@ import { type Life, type Scanned, lifeRecord, magic, newLifeId, scan } from './l
 
 /** How long another daemon may take to let go of the log, and how often that is looked at, in ms. */
 const [lockMs, lockPollMs] = [1000, 50]
+
+/** Up to this many bytes a write is a copy into the page cache: the trip through the thread pool costs more. */
+const inlineBytes = 64 * 1024
 
 const [directoryMode, fileMode] = [0o711, 0o600]
 
@@ -60,7 +64,9 @@ export class EventLogFile implements AsyncDisposable {
   /** Appends records. */
   async append(records: Uint8Array): Promise<void> {
     if (!this.#file) throw failedPrecondition(`event log ${this.#dir} has no open file`)
-    await this.#file.appendFile(records)
+    const { fd } = this.#file
+    if (records.length > inlineBytes) await this.#file.appendFile(records)
+    else for (let done = 0; done < records.length; ) done += writeSync(fd, records, done)
   }
 
   /** Makes the file the previous one, and begins a new one with the event `number`. */
