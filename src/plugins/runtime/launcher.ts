@@ -59,6 +59,7 @@ export class Launcher implements AsyncDisposable {
   readonly #versions = new ShimVersions()
   readonly #connections = new Connections()
   readonly #hosts = new Hosts(this.#connections)
+  readonly #hostPaths = new Map<string, string>()
   /** Each takes a processor for a while, which tasks that have a host need to be found again. */
   readonly #revivals = new Slots(availableParallelism())
 
@@ -161,7 +162,8 @@ export class Launcher implements AsyncDisposable {
   /** The socket of the host of a namespace. */
   #hostPath({ namespace }: Bundle): string {
     const { socketDir, address } = this.#settings
-    return hostPath(socketDir, address, namespace)
+    const find = (): string => hostPath(socketDir, address, namespace)
+    return this.#hostPaths.getOrInsertComputed(namespace, find)
   }
 
   #endpointOf(bundle: Bundle): Endpoint {
