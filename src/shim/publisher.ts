@@ -1,6 +1,6 @@
 import { type DescMessage, type MessageInitShape, create, toBinary } from '@bufbuild/protobuf'
 import { timestampNow } from '@bufbuild/protobuf/wkt'
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Logger } from '#core/context.ts'
 import { Events } from '#gen/services/events-ttrpc_pb.ts'
@@ -30,8 +30,8 @@ export interface PublisherOptions {
 }
 
 /**
- * Sends events to the daemon, one after the other in the order they were published. What a call tells of
- * its work is sent after its answer, which somebody waits for.
+ * Sends events to the daemon, one after the other in the order they were published. Each is sent as soon as
+ * it may be, and not after the answer of its call: what still waits is lost with a host that is killed.
  *
  * While the daemon is away events wait, 2048 at most; one that fails five times is dropped.
  */
@@ -73,7 +73,6 @@ export class EventPublisher implements AsyncDisposable {
   }
 
   async #sendAll(): Promise<void> {
-    await nextTurn()
     for (let next = this.#queue[0]; next; next = this.#queue[0]) {
       await this.#sendOne(next)
       this.#queue.shift()
