@@ -192,8 +192,9 @@ export class Store {
     }
     const free = (this.#freelist?.count ?? 0) + this.#size / pageSize - highWater
     if (needed <= this.#size && free >= headroomPages) return
+    const missing = Math.max(0, headroomPages - free) * pageSize
     try {
-      await this.#fill(needed + headroomPages * pageSize)
+      await this.#fill(Math.max(needed, this.#size + missing))
     } catch (err) {
       if (needed > this.#size || takesRoom(use) || !hasCode(err, 'resource_exhausted')) throw err
     }
