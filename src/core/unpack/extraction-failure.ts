@@ -12,7 +12,7 @@ export const stageOf = ({ blob, image }: Pick<Layer, 'blob' | 'image'>): string 
 const isNoLayer =
   /archive\/tar: |unexpected EOF|unexpected end of file|header check|invalid (header|block|distance|stored)|magic number|[Ff]rame/
 
-/** The failure to extract `layer` to `mounts`, with what it was and, if anybody can do something, what. */
+/** The failure to extract `layer` to `mounts`, if there are any yet, with what it was and, if anybody can do something, what. */
 export function extractionFailure(
   layer: Pick<Layer, 'blob' | 'image'>,
   mounts: readonly Mount[],
@@ -21,7 +21,8 @@ export function extractionFailure(
   const why = err instanceof Error ? err.message : String(err)
   const message = `${stageOf(layer)}: ${why}`
   if (saysFull(err)) {
-    const todo = `make room on the file system of ${directoryOf(mounts)}, and try again`
+    const where = mounts.length > 0 ? `on the file system of ${directoryOf(mounts)}` : 'there'
+    const todo = `make room ${where}, and try again`
     return new CodedError('resource_exhausted', `${message}; ${todo}`, { cause: err })
   }
   const code = codeOf(err) ?? 'unknown'

@@ -13,6 +13,7 @@ import type { Labels } from '#core/labels/labels.ts'
 import type { Mount } from '#core/mount/mount.ts'
 import type { SnapshotOptions, Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { failedPrecondition, hasCode } from '#lib/errors/errors.ts'
+import { saysFull } from '#lib/fs/full-disk.ts'
 
 import { extractionFailure, stageOf } from './extraction-failure.ts'
 import type { UnpackPlace } from './unpack.ts'
@@ -92,7 +93,10 @@ export async function extractLayer(
   const labels = labelsOf(layer)
   const key = `extract-${uniquePart()} ${chainId}`
   await using undo = new AsyncDisposableStack()
-  const mounts = await prepare(ctx, sn, layer, { key, labels, parent: alone ? '' : parent })
+  const asked = { key, labels, parent: alone ? '' : parent }
+  const mounts = await prepare(ctx, sn, layer, asked).catch((err: unknown) => {
+    throw saysFull(err) ? extractionFailure(layer, [], err) : err
+  })
   if (!mounts) return 'present'
   undo.defer(() => removeQuietly(ctx, sn, key))
 

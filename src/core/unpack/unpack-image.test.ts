@@ -12,7 +12,12 @@ import type { ManifestEntry } from '#core/images/oci.ts'
 import type { Snapshotter } from '#core/snapshots/snapshotter.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
 import { digestOf } from '#lib/digest/digest.ts'
-import { alreadyExists, failedPrecondition, notFound } from '#lib/errors/errors.ts'
+import {
+  alreadyExists,
+  failedPrecondition,
+  notFound,
+  resourceExhausted,
+} from '#lib/errors/errors.ts'
 import { OverlaySnapshotter } from '#plugins/snapshots/overlay/overlay.ts'
 import { withMetadata } from '#testing/metadata.ts'
 import { overriding } from '#testing/overriding.ts'
@@ -197,6 +202,20 @@ void suite('unpacking', root, () => {
       },
       false,
     )
+  })
+
+  void test('a disk that is full before a layer is begun is told of like one that fills up', async (t) => {
+    await withPlace(t, async ({ ctx, place, sn, put }) => {
+      await put(ctx, imageOf('a'), ['a'])
+      const full = resourceExhausted('write /x/metadata.db: no space left on device')
+      const prepare = async (): Promise<never> => await Promise.reject(full)
+      const snapshotter: Snapshotter = overriding(sn, { prepare })
+      await rejectsWith(
+        'resource_exhausted',
+        unpackImage(ctx, { ...place, snapshotter }, imageOf('a')),
+        /^unpack layer sha256:[0-9a-f]{64} of .*: write \/x\/metadata\.db: no space left on device.*; make room there, and try again/,
+      )
+    })
   })
 
   void test('a snapshotter hears what a manifest says of a layer, but not whose its files are', async (t) => {
