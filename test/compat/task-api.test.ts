@@ -245,6 +245,8 @@ const steps: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
       [process?.id, process?.pid, process?.status, process?.terminal, process?.stdout],
       ['x', pid, Status.RUNNING, true, stdout],
     )
+    // Typed before, it would be shown first.
+    await eventually(async () => await Promise.resolve(screen.text.includes('1001') || undefined))
     keyboard.write('go\n')
     assert.equal((await waiting).exitStatus, 3)
     await eventually(async () => await Promise.resolve(screen.text.includes('37 91') || undefined))

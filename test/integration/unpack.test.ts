@@ -253,7 +253,12 @@ suite('unpacking an image', { skip: process.getuid?.() !== 0 && 'needs root' }, 
       const local = major === 1 ? [] : ['--local']
       const args = ['-a', daemon.address, '-n', `many${major}`, 'image', 'import', ...local, path]
       const ran = await Promise.all(Array.from({ length: 4 }, async () => await run(ctr, args)))
-      for (const { code, stderr } of ran) assert.equal(code, 0, stderr)
+      for (const { code, stderr } of ran) {
+        // A ctr asks to update the name and then to create it: two may find none, and one of them comes late.
+        const isLate = /^ctr: image "[^"]+": already exists\s*$/.test(stderr)
+        const last = isLate ? await run(ctr, args) : { code, stderr }
+        assert.equal(last.code, 0, last.stderr)
+      }
       const theirs = client.with({ namespace: `many${major}` })
       const [image] = await theirs.images.list()
       const info = await theirs.snapshots().stat((await image?.chainId()) ?? '')
