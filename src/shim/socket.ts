@@ -2,12 +2,10 @@ import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 
-import { invalidArgument } from '#lib/errors/errors.ts'
+import { checkSocketPath } from '#core/runtime/socket-path.ts'
 
 /** Where upstream's shims have their sockets, too. */
 const defaultSocketDir = '/run/containerd/s'
-/** What the kernel's `sun_path` has room for, its end not counted, and as upstream has it. */
-const longestPath = 106
 /** How long a host may take to accept, ms. */
 const connectMs = 5_000
 
@@ -29,9 +27,7 @@ export function socketPath(dir: string, { grpcAddress, namespace, group }: Socke
     .update(join(grpcAddress, namespace, group))
     .digest('hex')
   const path = join(dir, digest)
-  if (path.length > longestPath) {
-    throw invalidArgument(`shim socket path "${path}" is longer than ${longestPath} characters`)
-  }
+  checkSocketPath(path)
   return path
 }
 

@@ -148,15 +148,20 @@ async function isRunning(connection: Connection, id: string): Promise<boolean> {
 /** Whatever has lost its shim has one of its own again in the next round. */
 async function startAgain(subject: Subject, fleet: Fleet): Promise<void> {
   await using connection = await open(subject)
-  const single = [...fleet.stopped, ...fleet.killed]
-  const running = await Promise.all(single.map(async (id) => await isRunning(connection, id)))
-  const lost = single.filter((id, n) => !running[n] || fleet.killed.includes(id))
+  const lostOf = async (ids: readonly string[]): Promise<string[]> => {
+    const running = await Promise.all(ids.map(async (id) => await isRunning(connection, id)))
+    return ids.filter((_, n) => !running[n])
+  }
+  // Where it was adopted, a killed one has moved to the host that others share.
+  const single = [...(await lostOf(fleet.stopped)), ...fleet.killed]
+  const untouched = await lostOf(fleet.untouched)
   const start = async (id: string): Promise<void> => {
     await subject.ctr('task', 'delete', '--force', id).catch(() => {})
     await subject.ctr('task', 'start', '--detach', id)
   }
-  if (subject.contender.containerd) await eachOf(lost, start)
-  else await withIsolation(subject, async () => await eachOf(lost, start))
+  if (subject.contender.containerd) await eachOf(single, start)
+  else await withIsolation(subject, async () => await eachOf(single, start))
+  await eachOf(untouched, start)
 }
 
 async function removeAll({ ctr }: Subject, ids: readonly string[]): Promise<void> {

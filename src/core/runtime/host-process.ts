@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
+
+import { checkSocketPath } from './socket-path.ts'
 
 /** A host allocates little: without much room for young objects it takes 5 MB less. */
 const nodeFlags = ['--max-semi-space-size=1']
@@ -26,8 +28,8 @@ export interface HostOptions {
   readonly debug?: boolean
   /** The bundle it is started for; the working directory unless given. */
   readonly bundle?: string
-  /** How readily the kernel ends it when memory runs out; as this process unless given. */
-  readonly oomScore?: number
+  /** The pid of the daemon; this process unless given. */
+  readonly daemonPid?: number
   /** Ends a host that does not serve yet. */
   readonly signal?: AbortSignal
 }
@@ -36,11 +38,12 @@ export interface HostOptions {
  * Starts a shim host that outlives this process, and waits until it serves, or has found that another
  * one does.
  *
- * @throws why it does not.
+ * @throws `invalid_argument` for a path that is too long; why it does not.
  */
 export async function spawnHost(options: HostOptions): Promise<void> {
-  const { program, socket, namespace, grpcAddress, ttrpcAddress, bundle, oomScore } = options
+  const { program, socket, namespace, grpcAddress, ttrpcAddress, bundle, daemonPid } = options
   options.signal?.throwIfAborted()
+  checkSocketPath(socket)
   mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
   const args = ['-namespace', namespace, '-address', grpcAddress, '-socket', socket]
   if (options.debug === true) args.push('-debug')
@@ -54,7 +57,7 @@ export async function spawnHost(options: HostOptions): Promise<void> {
   options.signal?.addEventListener('abort', kill)
   try {
     await once(host, 'spawn')
-    if (oomScore !== undefined && host.pid !== undefined) setScore(host.pid, oomScore)
+    if (host.pid !== undefined) raiseOomScore(host.pid, daemonPid ?? process.pid)
     const complaint = await readAll(host.stdio[3])
     options.signal?.throwIfAborted()
     if (complaint !== 'ok') throw new Error(complaint || 'shim host ended before it served')
@@ -72,9 +75,11 @@ async function readAll(pipe: unknown): Promise<string> {
   return text
 }
 
-function setScore(pid: number, score: number): void {
+/** When memory runs out a host goes before the daemon, and after containers. */
+function raiseOomScore(host: number, daemon: number): void {
   try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, String(score))
+    const score = Number(readFileSync(`/proc/${daemon}/oom_score_adj`, 'utf8'))
+    writeFileSync(`/proc/${host}/oom_score_adj`, String(Math.min(score + 1, 1000)))
   } catch {
     // In another user namespace it stays as it is; and it may have ended, which is told otherwise.
   }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 
 import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
@@ -98,7 +97,6 @@ export class ShimProgram {
       ttrpcAddress,
       env: this.#environment(bundle.namespace),
       bundle: bundle.path,
-      oomScore: oomScoreOfChild(),
       signal: ctx.signal,
     })
     return { version: 3, address: `unix://${path}`, protocol: 'ttrpc' }
@@ -161,12 +159,6 @@ export class ShimProgram {
       WHARF_SHIM_ISOLATION: isolation,
     }
   }
-}
-
-/** When memory runs out a host goes before the daemon, and after containers. */
-function oomScoreOfChild(): number {
-  const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
-  return Math.min(own + 1, 1000)
 }
 
 /** A variable without a value is one that is empty. */
