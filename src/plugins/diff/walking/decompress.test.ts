@@ -73,6 +73,24 @@ test('the memory of what was used is freed at once, and that of the source is no
   assert.ok(source.equals(gzipSync(bytes)))
 })
 
+test('a source may use the memory of short pieces again for the next but one', async () => {
+  function* inTurns(whole: Uint8Array): Generator<Uint8Array> {
+    const buffers = [Buffer.alloc(20_000), Buffer.alloc(20_000)]
+    for (let at = 0, turn = 0; at < whole.length; at += 20_000, turn = 1 - turn) {
+      const piece = buffers[turn] ?? Buffer.alloc(0)
+      yield piece.subarray(0, Buffer.from(whole.subarray(at, at + 20_000)).copy(piece))
+    }
+  }
+  for (const whole of [gzipSync(bytes), zstdCompressSync(bytes)]) {
+    const pieces: Uint8Array[] = []
+    await decompress(inTurns(whole), {
+      detect: true,
+      onData: (piece) => void pieces.push(new Uint8Array(piece)),
+    })
+    assert.ok(Buffer.concat(pieces).equals(bytes))
+  }
+})
+
 test('a stream that is cut short is an error', async () => {
   for (const whole of [gzipSync(bytes), zstdCompressSync(bytes)]) {
     await assert.rejects(result(whole.subarray(0, whole.length / 2)), /unexpected end of file/)

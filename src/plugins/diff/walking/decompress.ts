@@ -10,7 +10,10 @@ const maxAhead = 8
 /** How far back zstd may refer, as a power of two: 64 MiB of memory, as much as Go's decoder permits. */
 const maxZstdWindow = 26
 
-/** Bytes in pieces, from memory, a file, or another thread. */
+/**
+ * Bytes in pieces, from memory, a file, or another thread. The memory of a piece may change when the
+ * next but one is asked for.
+ */
 export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 
 export interface DecompressOptions {
@@ -34,6 +37,7 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
   let consumer: Consumer | undefined
   let compression: Compression | undefined
   let given = 0
+  let before = Promise.resolve()
   for await (const piece of withFirst(source, compressionBytes, options)) {
     given += piece.length
     if (compression === undefined) {
@@ -43,8 +47,13 @@ export async function decompress(source: Pieces, options: DecompressOptions): Pr
     }
     // Nobody takes more, and `done` says why.
     if (stream?.destroyed || consumer?.ended) break
-    if (!stream) options.onData(piece)
-    else if (!stream.write(piece)) await consumer?.drained()
+    if (!consumer) {
+      options.onData(piece)
+      continue
+    }
+    const used = consumer.give(piece)
+    await before
+    before = used
   }
   stream?.end()
   await consumer?.done
@@ -93,6 +102,8 @@ class Consumer {
   readonly #onData: (piece: Uint8Array) => void
   readonly #queue: Uint8Array[] = []
   readonly #outcome = Promise.withResolvers<void>()
+  /** Who waits for a piece to be used up. */
+  readonly #unused = new Set<() => void>()
   /** Whether it has given all it will. */
   ended = false
   #scheduled = false
@@ -102,7 +113,8 @@ class Consumer {
     this.#onData = onData
     this.done = this.#outcome.promise
     // Whoever feeds the stream waits for `done` only at the end.
-    this.done.catch(() => undefined)
+    const release = (): void => this.#unused.forEach((used) => used())
+    this.done.then(release, release)
     stream.on('data', (piece: Uint8Array) => {
       this.#queue.push(piece)
       if (this.#queue.length >= maxAhead) stream.pause()
@@ -115,15 +127,13 @@ class Consumer {
     })
   }
 
-  /** Waits until the stream takes more, or fails as soon as this does. */
-  async drained(): Promise<void> {
+  /** Gives the stream its next piece. @returns when it is used up, or will never be. */
+  async give(piece: Uint8Array): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
-    this.#stream.once('drain', resolve)
-    try {
-      await Promise.race([promise, this.done])
-    } finally {
-      this.#stream.off('drain', resolve)
-    }
+    this.#unused.add(resolve)
+    this.#stream.write(piece, () => resolve())
+    await promise
+    this.#unused.delete(resolve)
   }
 
   #schedule(): void {
