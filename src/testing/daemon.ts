@@ -49,6 +49,8 @@ export interface DaemonOptions {
   /** The `wharfd.mjs` to run; this checkout's unless given. */
   readonly program?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Its mount namespace has the control groups of version 1 alone: crun refuses machines with both. */
+  readonly legacyCgroups?: boolean
   /** Directories of an earlier daemon, to go on with. */
   readonly dir?: string
 }
@@ -100,6 +102,17 @@ function commandOf({ containerd, node, program }: DaemonOptions): readonly [stri
   return [node ?? process.execPath, program ?? wharfd]
 }
 
+/** Runs what follows in a mount namespace of its own, from which the unified hierarchy is gone. */
+const withoutUnified = [
+  'unshare',
+  '--mount',
+  '--propagation=slave',
+  'sh',
+  '-c',
+  'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"',
+  'sh',
+] as const
+
 class ScratchDaemon implements TestDaemon {
   readonly dir: string
   readonly root: string
@@ -127,7 +140,9 @@ class ScratchDaemon implements TestDaemon {
 
   async start(): Promise<void> {
     const config = ['--config', join(this.dir, 'config.toml')]
-    const [command, ...args] = commandOf(this.#options)
+    const { legacyCgroups = false } = this.#options
+    const program = commandOf(this.#options)
+    const [command, ...args] = legacyCgroups ? [...withoutUnified, ...program] : program
     const child = spawn(command, [...args, ...config], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, symlinkSync } from 'node:fs'
-import { mkdtempDisposable } from 'node:fs/promises'
+import { mkdtempDisposable, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -62,6 +62,31 @@ suite('OCI runtimes', { skip, timeout: 120_000 }, () => {
     for (const id of ['a', 'b']) await ctr('task', 'rm', '--force', id)
     const told = /found an OCI runtime".*name=crun.*version=[\d.]+/
     await eventually(async () => told.test(await daemon.log()) || undefined)
+  })
+
+  test('crun runs containers as runc does', { skip: !find('crun') && 'needs crun' }, async () => {
+    const config = `[plugins."io.containerd.runtime.v2.task"]\noci_runtime = "crun"`
+    await using bench = await start({ config, legacyCgroups: true })
+    const ctr = async (...args: readonly string[]): Promise<string> => {
+      const { code, stdout, stderr } = await bench.ctr(...args)
+      assert.equal(code, 0, `ctr ${args.join(' ')}: ${stderr}`)
+      return stdout
+    }
+    const once = await bench.ctr('run', '--rm', busybox, 'once', 'sh', '-c', 'echo told; exit 3')
+    assert.deepEqual([once.code, once.stdout], [3, 'told\n'], once.stderr)
+
+    await ctr('run', '-d', '--memory-limit', `${64 << 20}`, busybox, 'a', 'sleep', '1000')
+    assert.equal(await ctr('task', 'exec', '--exec-id', 'e', 'a', 'echo', 'inside'), 'inside\n')
+    assert.match(await ctr('task', 'ps', 'a'), /^\d+\s/m)
+    assert.match(await ctr('task', 'metrics', 'a'), /memory.usage_in_bytes|memory.usage/)
+    await ctr('task', 'pause', 'a')
+    assert.match(await ctr('task', 'ls'), /^a\s+\d+\s+PAUSED/m)
+    await ctr('task', 'resume', 'a')
+    await ctr('task', 'kill', '--signal', 'SIGKILL', 'a')
+    await eventually(async () => /^a\s+\d+\s+STOPPED/m.test(await ctr('task', 'ls')) || undefined)
+    assert.match((await bench.ctr('task', 'rm', 'a')).stderr, /non-zero exit code 137/)
+    await ctr('container', 'rm', 'a')
+    assert.deepEqual(await readdir(join(bench.daemon.state, 'runc/default')), [])
   })
 
   test('without any the daemon says so, and what to do', async () => {
