@@ -1,40 +1,43 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { Status } from '#gen/types/task_pb.ts'
+import { cgroupPaths } from '#sys/cgroup.ts'
 import { identify } from '#sys/process-end.ts'
+import { withLegacyCgroups } from '#testing/legacy-cgroups.ts'
 import { root } from '#testing/root.ts'
 
-import { deleteDirectly, startDirectly } from './runc/direct.ts'
+import { deleteDirectly, finishStart, startDirectly } from './runc/direct.ts'
 import { ShimFixture } from './test-host.ts'
 
 const run = promisify(execFile)
 
-/** A container that runc itself has created. */
+type Binary = 'runc' | 'crun'
+
+/** A container that the runtime itself has created. */
 class Created {
   readonly stateDir: string
   readonly pid: number
   readonly groups: readonly string[]
   readonly #root: string
+  readonly #binary: Binary
 
-  private constructor(rootDir: string, pid: number) {
+  private constructor(rootDir: string, pid: number, binary: Binary) {
     this.#root = rootDir
+    this.#binary = binary
     this.stateDir = join(rootDir, 'c')
     this.pid = pid
-    const state: { cgroup_paths: Record<string, string> } = JSON.parse(
-      readFileSync(join(this.stateDir, 'state.json'), 'utf8'),
-    )
-    this.groups = Object.values(state.cgroup_paths)
+    this.groups = [...cgroupPaths(pid).values()].filter((path) => basename(path).endsWith('-c'))
   }
 
   static async open(
     shim: ShimFixture,
     args: readonly string[],
-    hooks: object = {},
+    { hooks = {}, binary = 'runc' }: { readonly hooks?: object; readonly binary?: Binary } = {},
   ): Promise<Created> {
     const { path } = await shim.bundle('c', args)
     // As text: it has numbers that no double holds.
@@ -44,39 +47,59 @@ class Created {
     writeFileSync(join(path, 'config.json'), spec)
     const rootDir = join(shim.dir, 'runc', shim.namespace)
     const pidFile = join(path, 'init.pid')
-    await runc(rootDir, 'create', '--bundle', path, '--pid-file', pidFile, 'c')
-    return new Created(rootDir, Number(readFileSync(pidFile, 'utf8')))
+    await runtime(binary, rootDir, 'create', '--bundle', path, '--pid-file', pidFile, 'c')
+    return new Created(rootDir, Number(readFileSync(pidFile, 'utf8')), binary)
   }
 
   async status(): Promise<string> {
-    const { status } = JSON.parse(await runc(this.#root, 'state', 'c'))
+    const { status } = JSON.parse(await this.asked('state', 'c'))
     return String(status)
   }
 
-  async runc(...args: readonly string[]): Promise<string> {
-    return await runc(this.#root, ...args)
+  /** Has the runtime do something. @returns what it says. */
+  async asked(...args: readonly string[]): Promise<string> {
+    return await runtime(this.#binary, this.#root, ...args)
   }
 
-  async start(binary = 'runc'): Promise<boolean> {
+  async start(binary: string = this.#binary): Promise<boolean> {
     return await startDirectly(binary, this.stateDir, this.pid, AbortSignal.timeout(10_000))
   }
 
-  async delete(binary = 'runc'): Promise<boolean> {
+  async delete(binary: string = this.#binary): Promise<boolean> {
     return await deleteDirectly(binary, this.stateDir)
+  }
+
+  async runs(shim: ShimFixture, name: string): Promise<void> {
+    await shim.until(() => readFileSync(`/proc/${this.pid}/cmdline`, 'utf8').startsWith(name))
   }
 
   async kill(shim: ShimFixture): Promise<void> {
     process.kill(this.pid, 'SIGKILL')
-    await shim.until(() => identify(this.pid) === undefined)
+    await shim.until(() => !existsSync(`/proc/${this.pid}`))
+    // Its other threads may end a moment later.
+    const tasks = this.groups.map((path) => join(path, 'cgroup.procs'))
+    await shim.until(() => tasks.every((path) => readFileSync(path, 'utf8') === ''))
+  }
+
+  /** Changes a file of its state. */
+  edit(name: string, change: (was: Record<string, unknown>) => object): void {
+    const path = join(this.stateDir, name)
+    writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')))))
   }
 }
 
 /** Its streams are not kept: a container would hold them. */
-async function runc(rootDir: string, ...args: readonly string[]): Promise<string> {
+async function runtime(
+  binary: Binary,
+  rootDir: string,
+  ...args: readonly string[]
+): Promise<string> {
   const log = join(rootDir, '..', 'log')
-  const script = 'exec runc "$@" > "$OUT" 2>&1 < /dev/null'
+  const script = 'exec "$0" "$@" > "$OUT" 2>&1 < /dev/null'
+  const [command, ...before] = binary === 'crun' ? [...withLegacyCgroups, 'sh'] : ['sh']
   const env = { ...process.env, OUT: log }
-  await run('sh', ['-c', script, 'sh', '--root', rootDir, ...args], { env }).catch(() => {
+  const all = [...before, '-c', script, binary, '--root', rootDir, ...args]
+  await run(command, all, { env }).catch(() => {
     throw new Error(readFileSync(log, 'utf8'))
   })
   return readFileSync(log, 'utf8')
@@ -91,74 +114,134 @@ const check = (title: string, body: (shim: ShimFixture) => Promise<void>): void 
   })
 }
 
-suite('what a host does in the place of runc', () => {
-  check('a container is started and deleted as by runc', async (shim) => {
-    const one = await Created.open(shim, ['sleep', '1000'])
-    assert.equal(await one.status(), 'created')
-    assert.equal(await one.start(), true)
-    assert.equal(await one.status(), 'running')
-    await shim.until(() => readFileSync(`/proc/${one.pid}/cmdline`, 'utf8').startsWith('sleep'))
-    assert.equal(await one.start(), false)
-    await one.kill(shim)
-    assert.equal(await one.delete(), true)
-    assert.ok(!existsSync(one.stateDir))
-    assert.deepEqual(
-      one.groups.filter((path) => existsSync(path)),
-      [],
-    )
-    await assert.rejects(one.status(), /does not exist/)
-  })
+for (const binary of ['runc', 'crun'] as const) {
+  suite(`what a host does in the place of ${binary}`, () => {
+    check('a container is started and deleted as by the runtime', async (shim) => {
+      const one = await Created.open(shim, ['sleep', '1000'], { binary })
+      assert.ok(one.groups.length > 0 && one.groups.every((path) => existsSync(path)))
+      assert.equal(await one.status(), 'created')
+      assert.equal(await one.start(), true)
+      assert.equal(await one.status(), 'running')
+      await one.runs(shim, 'sleep')
+      assert.equal(await one.start(), false)
+      await one.kill(shim)
+      assert.equal(await one.delete(), true)
+      assert.ok(!existsSync(one.stateDir))
+      assert.deepEqual(
+        one.groups.filter((path) => existsSync(path)),
+        [],
+      )
+      await assert.rejects(one.status(), /does not exist|No such file/)
+    })
 
-  check('an init that has ended is left to runc, which says so', async (shim) => {
-    const one = await Created.open(shim, ['true'])
-    await one.kill(shim)
-    assert.equal(await one.start(), false)
-    await assert.rejects(one.runc('start', 'c'), /cannot start a container that has stopped/)
-    assert.equal(await one.delete(), true)
-  })
+    check('an init that has ended is left to the runtime, which says so', async (shim) => {
+      const one = await Created.open(shim, ['true'], { binary })
+      await one.kill(shim)
+      assert.equal(await one.start(), false)
+      await assert.rejects(
+        one.asked('start', 'c'),
+        /cannot start a container that has stopped|is not running/,
+      )
+      assert.equal(await one.delete(), true)
+    })
 
-  check(
-    'hooks of these steps, a shared pid namespace, and systemd are left to runc',
-    async (shim) => {
+    check('hooks of these steps are left to the runtime', async (shim) => {
       const said = join(shim.dir, 'said')
       const hook = [{ path: '/bin/sh', args: ['sh', '-c', `echo stopped >> ${said}`] }]
-      const one = await Created.open(shim, ['true'], { poststop: hook })
+      const one = await Created.open(shim, ['true'], { hooks: { poststop: hook }, binary })
       assert.equal(await one.start(), false)
-      await one.runc('start', 'c')
-      await shim.until(() => identify(one.pid) === undefined)
+      await one.asked('start', 'c')
+      // A zombie is one that runs, to crun.
+      await shim.until(() => !existsSync(`/proc/${one.pid}`))
       assert.equal(await one.delete(), false)
-      await one.runc('delete', 'c')
+      await one.asked('delete', 'c')
       assert.equal(readFileSync(said, 'utf8'), 'stopped\n')
+    })
 
-      const file = (more: object, namespaces: object[]): void => {
-        const config = { namespaces, cgroups: { Systemd: false }, Hooks: null }
-        const state = { init_process_pid: one.pid, rootless: false, cgroup_paths: {}, config }
-        mkdirSync(one.stateDir, { recursive: true })
-        writeFileSync(join(one.stateDir, 'state.json'), JSON.stringify({ ...state, ...more }))
-      }
-      const apart = { type: 'NEWPID', path: '' }
-      for (const [more, namespaces] of [
-        [{}, []],
-        [{}, [{ type: 'NEWPID', path: '/proc/1/ns/pid' }]],
-        [{ rootless: true }, [apart]],
-        [{ intel_rdt_path: '/sys/fs/resctrl/c' }, [apart]],
-        [{ config: { namespaces: [apart], cgroups: { Systemd: true } } }, [apart]],
-        [{ cgroup_paths: { '': '/elsewhere' } }, [apart]],
-      ] as const) {
-        file(more, [...namespaces])
-        assert.equal(await one.delete(), false, JSON.stringify(more))
-      }
-      // The second as since runc 1.4.
-      for (const namespace of [apart, { type: 'NEWPID' }]) {
-        file({}, [namespace])
-        assert.equal(await one.delete(), true)
-      }
-    },
-  )
+    check('a start that was cut off in its middle is ended', async (shim) => {
+      const one = await Created.open(shim, ['sleep', '1000'], { binary })
+      const fifo = join(one.stateDir, 'exec.fifo')
+      finishStart(binary, one.stateDir, identify(one.pid))
+      assert.equal(await one.status(), 'created')
+      if (binary === 'runc') await run('head', ['-c', '1', fifo])
+      else writeFileSync(fifo, '\0')
+      await one.runs(shim, 'sleep')
+      finishStart(binary, one.stateDir, identify(one.pid))
+      assert.equal(await one.status(), 'running')
+      await one.kill(shim)
+      assert.equal(await one.delete(), true)
+    })
+  })
+}
 
-  check('other runtimes, and groups below its own, are left to the runtime', async (shim) => {
+suite('what is left to crun', () => {
+  check('slices of systemd, groups elsewhere, a shared pid namespace, RDT', async (shim) => {
+    const one = await Created.open(shim, ['sleep', '1000'], { binary: 'crun' })
+    const linux = { namespaces: [{ type: 'pid' }] }
+    for (const [file, change] of [
+      ['status', { 'systemd-cgroup': true }],
+      ['status', { 'cgroup-path': '/../c' }],
+      ['status', { 'cgroup-path': '/' }],
+      ['status', { pid: 0 }],
+      ['config.json', { linux: { namespaces: [{ type: 'pid', path: '/proc/1/ns/pid' }] } }],
+      ['config.json', { linux: { ...linux, intelRdt: {} } }],
+    ] as const) {
+      let before: object = {}
+      one.edit(file, (was) => ({ ...(before = was), ...change }))
+      assert.equal(await one.start(), false, JSON.stringify(change))
+      assert.equal(await one.delete(), false, JSON.stringify(change))
+      one.edit(file, () => before)
+    }
+    assert.equal(await one.start(), true)
+    await one.kill(shim)
+    assert.equal(await one.delete(), true)
+  })
+
+  check('one that somebody let go before is only found running', async (shim) => {
+    const one = await Created.open(shim, ['sleep', '1000'], { binary: 'crun' })
+    writeFileSync(join(one.stateDir, 'exec.fifo'), '\0')
+    await one.runs(shim, 'sleep')
+    assert.equal(await one.start(), true)
+    assert.equal(await one.status(), 'running')
+    await one.kill(shim)
+    assert.equal(await one.delete(), true)
+  })
+})
+
+suite('what is left to runc', () => {
+  check('a shared pid namespace, systemd, RDT, and groups elsewhere', async (shim) => {
+    const one = await Created.open(shim, ['true'])
+    await one.kill(shim)
+    assert.equal(await one.delete(), true)
+    const file = (more: object, namespaces: object[]): void => {
+      const config = { namespaces, cgroups: { Systemd: false }, Hooks: null }
+      const state = { init_process_pid: one.pid, rootless: false, cgroup_paths: {}, config }
+      mkdirSync(one.stateDir, { recursive: true })
+      writeFileSync(join(one.stateDir, 'state.json'), JSON.stringify({ ...state, ...more }))
+    }
+    const apart = { type: 'NEWPID', path: '' }
+    for (const [more, namespaces] of [
+      [{}, []],
+      [{}, [{ type: 'NEWPID', path: '/proc/1/ns/pid' }]],
+      [{ rootless: true }, [apart]],
+      [{ intel_rdt_path: '/sys/fs/resctrl/c' }, [apart]],
+      [{ config: { namespaces: [apart], cgroups: { Systemd: true } } }, [apart]],
+      [{ cgroup_paths: { '': '/elsewhere' } }, [apart]],
+    ] as const) {
+      file(more, [...namespaces])
+      assert.equal(await one.delete(), false, JSON.stringify(more))
+    }
+    // The second as since runc 1.4.
+    for (const namespace of [apart, { type: 'NEWPID' }]) {
+      file({}, [namespace])
+      assert.equal(await one.delete(), true)
+    }
+  })
+
+  check('runtimes of other names, and groups below its own', async (shim) => {
     const one = await Created.open(shim, ['sleep', '1000'])
     assert.equal(await one.start('/usr/bin/crun'), false)
+    assert.equal(await one.start('/usr/bin/youki'), false)
     assert.equal(await one.start('/opt/bin/sysbox-runc'), false)
     assert.equal(await one.start('/usr/sbin/runc'), true)
     const [group = ''] = one.groups
@@ -166,7 +249,7 @@ suite('what a host does in the place of runc', () => {
     await one.kill(shim)
     assert.equal(await one.delete('crun'), false)
     assert.equal(await one.delete(), false)
-    await one.runc('delete', 'c')
+    await one.asked('delete', 'c')
     if (existsSync(join(group, 'below'))) rmdirSync(join(group, 'below'))
     assert.ok(!existsSync(one.stateDir))
   })

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { unmountRecursive } from '#sys/mount.ts'
 
 import type { Containerd } from './containerd.ts'
+import { withLegacyCgroups } from './legacy-cgroups.ts'
 import { removeShimLeftovers, shimLeftovers } from './shim-leftovers.ts'
 
 /** What a program said and how it ended. */
@@ -49,7 +50,7 @@ export interface DaemonOptions {
   /** The `wharfd.mjs` to run; this checkout's unless given. */
   readonly program?: string
   readonly env?: Readonly<Record<string, string>>
-  /** Its mount namespace has the control groups of version 1 alone: crun refuses machines with both. */
+  /** Its mount namespace has the control groups of version 1 alone. */
   readonly legacyCgroups?: boolean
   /** Directories of an earlier daemon, to go on with. */
   readonly dir?: string
@@ -102,17 +103,6 @@ function commandOf({ containerd, node, program }: DaemonOptions): readonly [stri
   return [node ?? process.execPath, program ?? wharfd]
 }
 
-/** Runs what follows in a mount namespace of its own, from which the unified hierarchy is gone. */
-const withoutUnified = [
-  'unshare',
-  '--mount',
-  '--propagation=slave',
-  'sh',
-  '-c',
-  'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"',
-  'sh',
-] as const
-
 class ScratchDaemon implements TestDaemon {
   readonly dir: string
   readonly root: string
@@ -142,7 +132,7 @@ class ScratchDaemon implements TestDaemon {
     const config = ['--config', join(this.dir, 'config.toml')]
     const { legacyCgroups = false } = this.#options
     const program = commandOf(this.#options)
-    const [command, ...args] = legacyCgroups ? [...withoutUnified, ...program] : program
+    const [command, ...args] = legacyCgroups ? [...withLegacyCgroups, ...program] : program
     const child = spawn(command, [...args, ...config], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#options.env },

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 
 import { everyContainerd } from '#testing/containerd.ts'
-import { run, startDaemon } from '#testing/daemon.ts'
+import { type DaemonOptions, run, startDaemon } from '#testing/daemon.ts'
 
 import type { BigImage, Contender, RegistryImages, Subject } from './row.ts'
 
@@ -35,12 +35,14 @@ export async function startSubject(
   contender: Contender,
   row: string,
   shared: Shared,
+  options: DaemonOptions = {},
 ): Promise<Subject & AsyncDisposable> {
   await using scope = new AsyncDisposableStack()
   const { containerd } = contender
   const path = `${containerd ? `${dirname(containerd.shim)}:` : ''}${process.env['PATH'] ?? ''}`
   const daemon = scope.use(
     await startDaemon({
+      ...options,
       env: { PATH: path },
       ...(containerd ? { containerd } : { program: shared.program }),
     }),
@@ -64,6 +66,7 @@ export async function startSubject(
     quick,
     crun,
     ctr,
+    another: async (more) => await startSubject(contender, row, shared, more),
     ownCtr: ctrBy(containerd?.ctr ?? shared.newestCtr),
     ...(bigImage && { bigImage }),
     ...(hugeImage && { hugeImage }),

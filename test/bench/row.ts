@@ -1,5 +1,5 @@
 import type { Containerd } from '#testing/containerd.ts'
-import type { TestDaemon } from '#testing/daemon.ts'
+import type { DaemonOptions, TestDaemon } from '#testing/daemon.ts'
 
 /** One of the daemons that are compared: wharfd, or a containerd. */
 export interface Contender {
@@ -70,6 +70,8 @@ export interface Subject {
   readonly ctr: (...args: readonly string[]) => Promise<string>
   /** As `ctr`, with the one that came with this containerd, the newest for wharfd: what its users have. */
   readonly ownCtr: (...args: readonly string[]) => Promise<string>
+  /** Starts one more daemon of the same kind, with the small image. */
+  readonly another: (options: DaemonOptions) => Promise<Subject & AsyncDisposable>
   /** Images in a registry, where a row pulls or pushes them. */
   readonly registry?: RegistryImages
 }

@@ -1,5 +1,4 @@
-import { describe } from '#lib/errors/errors.ts'
-
+import { openCrun, withCrun } from './crun.ts'
 import { openFloor, repeat } from './floor.ts'
 import type { Prepared, Row, Samples, Subject } from './row.ts'
 
@@ -21,8 +20,8 @@ export const run: Row = {
     const count = subject.quick ? 2 : 20
     await runs(subject, 2)
     const ours = !subject.contender.containerd
-    const remark = ours ? await tryCrun(subject) : undefined
     await using scope = new AsyncDisposableStack()
+    const crun = ours ? scope.use(await openCrun(subject)) : undefined
     const alone = ours ? scope.use(await openFloor(subject)) : undefined
     const owned = scope.move()
     return {
@@ -33,31 +32,13 @@ export const run: Row = {
           [slowest]: ms,
           ...(alone && { [floor]: await repeat(count, alone.run) }),
         }
-        if (!ours || remark !== undefined) return measured
-        return { ...measured, [crunMedian]: await runs(subject, count, ...withCrun) }
+        if (!crun?.subject) return measured
+        return { ...measured, [crunMedian]: await runs(crun.subject, count, ...withCrun) }
       },
-      ...(remark !== undefined && { remark }),
+      ...(crun?.remark !== undefined && { remark: crun.remark }),
       [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
     }
   },
-}
-
-const withCrun = ['--runc-binary', 'crun']
-const aroundHybrid =
-  'it does under unshare -m sh -c "umount /sys/fs/cgroup/unified && npm run bench -- --only run"'
-
-/** Warms up. @returns why crun runs nothing here; older ones refuse some machines' cgroups. */
-async function tryCrun(subject: Subject): Promise<string | undefined> {
-  if (!subject.crun) return 'wharfd with crun: it is not installed'
-  try {
-    await runs(subject, 2, ...withCrun)
-    return undefined
-  } catch (err) {
-    await subject.ctr('container', 'rm', 'run-0').catch(() => {})
-    const said = describe(err).trim().split('\n').at(-1)
-    const hybrid = /hybrid/.test(said ?? '') ? `; ${aroundHybrid}` : ''
-    return `wharfd with crun: ${said}${hybrid}`
-  }
 }
 
 async function runs(
