@@ -6,6 +6,8 @@ import { raceAbort } from '#lib/async/mutex.ts'
 import { CodedError, hasCode, invalidArgument, unavailable } from '#lib/errors/errors.ts'
 import { holds, pack, unpack } from '#proxy/convert/pack.ts'
 
+import { DataFrames } from './data-frame.ts'
+
 /*
  * Bytes over a stream. Whoever receives says how many it will take:
  *
@@ -23,6 +25,8 @@ const maxDataBytes = 32 << 10
  */
 const windowBytes = 1 << 20
 
+const frames = new DataFrames(maxDataBytes)
+
 /**
  * Sends `bytes` as the receiver takes them. The stream stays open: whoever calls closes it.
  *
@@ -37,7 +41,7 @@ export async function sendBytes(
   for await (const chunk of bytes) {
     for (let at = 0; at < chunk.length; ) {
       const end = at + (await credit.take(ctx, Math.min(chunk.length - at, maxDataBytes)))
-      await stream.send(ctx, pack(DataSchema, { data: chunk.subarray(at, end) }))
+      await stream.send(ctx, frames.frame(chunk.subarray(at, end)))
       at = end
     }
   }

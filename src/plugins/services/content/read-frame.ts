@@ -6,6 +6,7 @@
  *     <length bytes>
  */
 
+import { BufferPool } from '#lib/bytes/buffer-pool.ts'
 import { lend } from '#lib/rpc/codec.ts'
 
 /** A message whose bytes are still to come. */
@@ -31,28 +32,6 @@ export function frameFor(offset: number, length: number): ReadFrame {
   const bytes = buffer.subarray(0, at + length)
   lend(bytes, () => pool.give(buffer))
   return { bytes, data: buffer.subarray(at, at + length) }
-}
-
-/** Buffers of one size that are used again: new ones each time are much work for the collector. */
-class BufferPool {
-  readonly size: number
-  readonly #most: number
-  readonly #free: Buffer[] = []
-
-  constructor(size: number, most: number) {
-    this.size = size
-    this.#most = most
-  }
-
-  /** One of this size, or of `bytes` if that is more. */
-  take(bytes: number): Buffer {
-    if (bytes > this.size) return Buffer.allocUnsafeSlow(bytes)
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.size)
-  }
-
-  give(buffer: Buffer): void {
-    if (buffer.length === this.size && this.#free.length < this.#most) this.#free.push(buffer)
-  }
 }
 
 /** For clients that read 32 KiB at a time, and for those that take whole messages. */

@@ -11,6 +11,8 @@ export class CallStream implements Stream {
   readonly answers: Inbox<Any>
   readonly #requests: AsyncIterator<Any>
   readonly #closed = new AbortController()
+  /** A caller's signal with the end of the stream: the same callers come again and again. */
+  readonly #signals = new WeakMap<AbortSignal, AbortSignal>()
   #taken = Promise.withResolvers<void>()
 
   constructor(requests: AsyncIterator<Any>) {
@@ -40,7 +42,10 @@ export class CallStream implements Stream {
   }
 
   async #unlessClosed<T>(ctx: Context, promise: Promise<T>): Promise<T> {
-    return await raceAbort(promise, AbortSignal.any([ctx.signal, this.#closed.signal]))
+    const signal = this.#signals.getOrInsertComputed(ctx.signal, (given) =>
+      AbortSignal.any([given, this.#closed.signal]),
+    )
+    return await raceAbort(promise, signal)
   }
 }
 
