@@ -14,10 +14,10 @@ export class ArchiveProgress {
     this.#report = report
   }
 
-  /** Takes from what the other side says of the archive only how many bytes there are. */
+  /** Takes from what the other side says of the bytes of all only how many there are. */
   readonly heard: ReportProgress = (progress: Progress) => {
-    if (progress.name !== archiveName) return this.#report(progress)
-    const { total = 0 } = progress
+    const { name, total = 0 } = progress
+    if (name !== undefined || total === 0) return this.#report(progress)
     if (total === this.#total) return
     this.#total = total
     this.#tell(this.#event)

@@ -5,9 +5,14 @@ import { orderedPlatforms } from '#core/platforms/match.ts'
 
 import { underLease } from './lease.ts'
 import type { TransferStores } from './stores.ts'
-import { archiveName, type ExportOptions, type ImageSource } from './transfer.ts'
+import type { ExportOptions, ImageSource } from './transfer.ts'
 
-/** See `Transferrer.export`. Source: upstream `core/transfer/local/export.go`. */
+/**
+ * See `Transferrer.export`. How far it is, is told of the transfer as a whole: what has a name `ctr` shows on its
+ * standard output, where the archive is too in `ctr image export -`.
+ *
+ * Source: upstream `core/transfer/local/export.go`.
+ */
 export async function* exportImages(
   ctx: Context,
   stores: Pick<TransferStores, 'content' | 'images' | 'leases'>,
@@ -24,8 +29,7 @@ export async function* exportImages(
     images.push({ image, platforms: wanted })
   }
   yield* exportArchive(leased.ctx, stores.content, images, options, (progress, total) => {
-    const event = progress < total ? 'exporting' : 'complete'
-    report({ event, name: archiveName, progress, total })
+    report({ event: 'Exporting', progress, total })
   })
   report({ event: 'Completed export' })
 }

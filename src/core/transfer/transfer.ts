@@ -23,7 +23,8 @@ import type { Remotes } from '#core/remotes/remotes.ts'
 export interface Progress {
   /**
    * What is being done, in containerd's words: `waiting`, `downloading`, `complete`, `already exists`,
-   * `extracting`, `extracted`, `uploading`, `saved`, …, and `exporting` and `importing` of an archive; of the transfer itself, a sentence.
+   * `extracting`, `extracted`, `uploading`, `saved`, …, and in clients `exporting` and `importing` of an
+   * archive; of the transfer itself, a sentence.
    */
   readonly event: string
   /** What it is done to, as `layer-sha256:…`, or `archive`; empty when it is the transfer itself. */

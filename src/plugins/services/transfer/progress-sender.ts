@@ -52,7 +52,7 @@ export class ProgressSender implements AsyncDisposable {
   readonly report: ReportProgress = (progress) => {
     if (this.#gone) return
     const { name = '', event } = progress
-    const isCount = name !== '' && this.#lastEvent.get(name) === event
+    const isCount = this.#lastEvent.get(name) === event
     this.#lastEvent.set(name, event)
     this.#put({ progress, isCount })
     if (isCount) this.#flushWithin(countMs)
