@@ -253,25 +253,24 @@ suite('what is left to runc', () => {
     if (existsSync(join(group, 'below'))) rmdirSync(join(group, 'below'))
     assert.ok(!existsSync(one.stateDir))
   })
+})
 
-  check(
-    'a host that is killed in the middle of a start leaves a container that runs',
-    async (shim) => {
-      const bundle = await shim.bundle('c', ['sleep', '1000'])
-      const before = await shim.connect(bundle)
-      const { pid } = await before.create(bundle.request)
-      const fifo = join(shim.dir, 'runc', shim.namespace, 'c', 'exec.fifo')
-      // Read, and not yet removed.
-      assert.equal((await run('head', ['-c', '1', fifo])).stdout, '0')
-      await shim.until(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep'))
-      const [host = 0] = shim.hosts()
-      process.kill(host, 'SIGKILL')
-      await shim.until(() => shim.hosts().length === 0)
-      const after = await shim.connect(bundle)
-      assert.equal((await after.state({ id: 'c' })).status, Status.RUNNING)
-      await after.kill({ id: 'c', signal: 9 })
-      await after.wait({ id: 'c' })
-      await after.delete({ id: 'c' })
-    },
-  )
+suite('a host that is killed', () => {
+  check('in the middle of a start leaves a container that runs', async (shim) => {
+    const bundle = await shim.bundle('c', ['sleep', '1000'])
+    const before = await shim.connect(bundle)
+    const { pid } = await before.create(bundle.request)
+    const fifo = join(shim.dir, 'runc', shim.namespace, 'c', 'exec.fifo')
+    // Read, and not yet removed.
+    assert.equal((await run('head', ['-c', '1', fifo])).stdout, '0')
+    await shim.until(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep'))
+    const [host = 0] = shim.hosts()
+    process.kill(host, 'SIGKILL')
+    await shim.until(() => shim.hosts().length === 0)
+    const after = await shim.connect(bundle)
+    assert.equal((await after.state({ id: 'c' })).status, Status.RUNNING)
+    await after.kill({ id: 'c', signal: 9 })
+    await after.wait({ id: 'c' })
+    await after.delete({ id: 'c' })
+  })
 })

@@ -14,7 +14,7 @@ export class ArchiveProgress {
     this.#report = report
   }
 
-  /** Takes from what the other side says of the bytes of all only how many there are. */
+  /** Takes from what the other side says of the whole only how many bytes there are. */
   readonly heard: ReportProgress = (progress: Progress) => {
     const { name, total = 0 } = progress
     if (name !== undefined || total === 0) return this.#report(progress)

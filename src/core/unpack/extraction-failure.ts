@@ -12,7 +12,10 @@ export const stageOf = ({ blob, image }: Pick<Layer, 'blob' | 'image'>): string 
 const isNoLayer =
   /archive\/tar: |unexpected EOF|unexpected end of file|header check|invalid (header|block|distance|stored)|magic number|[Ff]rame/
 
-/** The failure to extract `layer` to `mounts`, if there are any yet, with what it was and, if anybody can do something, what. */
+/**
+ * The failure to extract `layer` to `mounts`, none before they are known, with what it was and, if anybody
+ * can do something, what.
+ */
 export function extractionFailure(
   layer: Pick<Layer, 'blob' | 'image'>,
   mounts: readonly Mount[],

@@ -1,6 +1,6 @@
 import { constants, openSync, readFileSync, readSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 import { raceAbort } from '#lib/async/mutex.ts'
 import { identify } from '#sys/process-end.ts'
@@ -80,7 +80,7 @@ async function letGo(fifo: string, pid: number, signal: AbortSignal): Promise<bo
 /** It is called `runc init` until it is the user's program. */
 function waits(_fifo: string, pid: number): boolean {
   const [name = '', command, ...more] = argumentsOf(pid)
-  return name === '' || (/^(?:.*\/)?runc$/.test(name) && command === 'init' && more.length === 0)
+  return name === '' || (basename(name) === 'runc' && command === 'init' && more.length === 0)
 }
 
 function argumentsOf(pid: number): readonly string[] {

@@ -160,7 +160,7 @@ sideBySide(
         for (const side of ['theirs', 'ours'] as const) {
           const args = ['image', 'export', ...way, files[side], two(open()), 'r.test/x:2']
           const { code, stdout, stderr } = await p.on(side, ...args)
-          // What \`ctr\` says of its progress goes where an archive goes to \`-\`.
+          // What `ctr` says of its progress goes where an archive goes to \`-\`.
           assert.deepEqual([code, stdout], [0, ''], stderr)
         }
         assert.deepEqual(contentsOf(files.ours), contentsOf(files.theirs))
