@@ -6,6 +6,9 @@ import type { BoltFile } from './file.ts'
 import type { Store } from './store.ts'
 import type { Transaction } from './transaction.ts'
 
+/** After so many ms without a commit the last one is made complete: long enough for one that follows to do it. */
+const settleMs = 5
+
 /** One call of `update` that waits for its turn or for its commit. */
 interface Job {
   /** Runs the function; throws what it throws. */
@@ -34,6 +37,8 @@ export class BoltDatabase implements Database {
   /** States that are still read. */
   readonly #pins = new Set<Scope>()
   #working: Promise<void> | undefined
+  /** Ends when nothing was asked for in a while. */
+  #idle: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(file: BoltFile, store: Store, settings: BoltSettings) {
@@ -105,7 +110,9 @@ export class BoltDatabase implements Database {
     if (this.#closed) return
     this.#closed = true
     await this.#working
-    await Promise.allSettled([this.#settings.settled])
+    clearTimeout(this.#idle)
+    const [opened] = await Promise.allSettled([this.#settings.settled])
+    if (opened.status === 'fulfilled') await this.#settle()
     for (const scope of this.#pins) scope.open = false
     await this.#store[Symbol.asyncDispose]()
     this.#file.close()
@@ -118,6 +125,18 @@ export class BoltDatabase implements Database {
       await this.#commit()
     }
     this.#working = undefined
+  }
+
+  /** When it cannot be done, the next commit tries and says so; the last one is durable all the same. */
+  async #settle(): Promise<void> {
+    if (!this.#settings.readOnly) await this.#store.settle().catch(() => {})
+  }
+
+  #settleLater(): void {
+    this.#idle ??= setTimeout(() => {
+      this.#working ??= this.#settle().then(() => this.#work())
+    }, settleMs).unref()
+    this.#idle.refresh()
   }
 
   /** One transaction: runs what is queued, flushes, and tells the callers. Never throws. */
@@ -144,6 +163,7 @@ export class BoltDatabase implements Database {
       }
       return
     }
+    this.#settleLater()
     for (const outcome of outcomes) outcome()
   }
 

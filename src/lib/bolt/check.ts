@@ -80,7 +80,10 @@ class Checker {
   async run(options: CheckOptions): Promise<CheckReport> {
     const pageSize = pageSizeOf(this.#file)
     const metas = this.#metas(pageSize)
-    const meta = newestMeta(metas.flatMap((state) => (state.valid ? [state.meta] : [])))
+    const meta = newestMeta(
+      this.#file,
+      metas.flatMap((state) => (state.valid ? [state.meta] : [])),
+    )
     const tree = meta === undefined ? nothing : await this.#tree(meta, options)
     return {
       path: this.#file.path,

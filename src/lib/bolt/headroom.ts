@@ -1,4 +1,4 @@
-import type { Span } from './outline.ts'
+import { pagesIn, type Span } from './outline.ts'
 
 /**
  * Free pages that a database keeps for the day when the disk is full: a delete, too, writes new pages
@@ -14,7 +14,4 @@ export interface PageUse {
 }
 
 /** Whether a commit leaves the file with fewer free pages than it had. */
-export const takesRoom = ({ written, freed }: PageUse): boolean => spans(written) > spans(freed)
-
-const spans = (pages: readonly { readonly span: number }[]): number =>
-  pages.reduce((sum, { span }) => sum + span, 0)
+export const takesRoom = ({ written, freed }: PageUse): boolean => pagesIn(written) > pagesIn(freed)

@@ -25,6 +25,7 @@ export interface Meta {
 const magic = 0xed0cdaed
 const version = 2
 const size = 64
+const checksumAt = 56
 const noFreelistId = 0xffffffffffffffffn
 
 /** Stands for "no list of free pages in the file". */
@@ -50,7 +51,7 @@ export function readMetaPage(page: Buffer, expectedId?: number): Meta | string {
     return page.every((byte) => byte === 0) ? 'is all zero' : 'is no meta page'
   }
   if (buf.readUInt32LE(4) !== version) return `is of version ${buf.readUInt32LE(4)}, not ${version}`
-  if (buf.readBigUInt64LE(56) !== fnv1a(buf.subarray(0, 56))) return 'does not match its checksum'
+  if (checksumIn(page) !== fnv1a(buf.subarray(0, checksumAt))) return 'does not match its checksum'
   const meta = metaFields(buf)
   if (Number.isNaN(meta.root + meta.freelist + meta.highWater + meta.txid)) {
     return 'has numbers that are too large'
@@ -59,6 +60,10 @@ export function readMetaPage(page: Buffer, expectedId?: number): Meta | string {
   if (readUint64(page, 0) !== expectedId) return `has the id ${readUint64(page, 0)} in it`
   return page.readUInt16LE(8) === metaFlag ? meta : 'is not marked as a meta page'
 }
+
+/** The checksum that a meta page, or its head, has in it. */
+export const checksumIn = (page: Buffer): bigint =>
+  page.readBigUInt64LE(pageHeaderSize + checksumAt)
 
 /** What the bytes of a meta say, whether they are valid or not. */
 export function metaFields(buf: Buffer): Meta {
@@ -76,10 +81,17 @@ export function metaFields(buf: Buffer): Meta {
 /** The whole page for `meta`; it belongs at page `meta.txid % 2`. */
 export function encodeMeta(meta: Meta): Buffer {
   const page = Buffer.alloc(meta.pageSize)
-  writeUint64(page, meta.txid % 2, 0)
-  page.writeUInt16LE(metaFlag, 8)
+  page.set(encodeHead(meta))
+  return page
+}
 
-  const buf = page.subarray(pageHeaderSize, metaSize)
+/** What the page for `meta` begins with; all the rest of it are zeros. */
+export function encodeHead(meta: Meta): Buffer {
+  const head = Buffer.alloc(metaSize)
+  writeUint64(head, meta.txid % 2, 0)
+  head.writeUInt16LE(metaFlag, 8)
+
+  const buf = head.subarray(pageHeaderSize)
   buf.writeUInt32LE(magic, 0)
   buf.writeUInt32LE(version, 4)
   buf.writeUInt32LE(meta.pageSize, 8)
@@ -89,8 +101,8 @@ export function encodeMeta(meta: Meta): Buffer {
   else writeUint64(buf, meta.freelist, 32)
   writeUint64(buf, meta.highWater, 40)
   writeUint64(buf, meta.txid, 48)
-  buf.writeBigUInt64LE(fnv1a(buf.subarray(0, 56)), 56)
-  return page
+  buf.writeBigUInt64LE(fnv1a(buf.subarray(0, checksumAt)), checksumAt)
+  return head
 }
 
 /**

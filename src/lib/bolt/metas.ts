@@ -1,4 +1,5 @@
 import { readUint64 } from './bytes.ts'
+import { followers } from './commit-record.ts'
 import type { BoltFile } from './file.ts'
 import { decodeMeta, type Meta, metaSize } from './meta.ts'
 
@@ -6,25 +7,49 @@ import { decodeMeta, type Meta, metaSize } from './meta.ts'
 const pageSizes = [4096, 1024, 2048, 8192, 16384, 32768, 65536]
 const largestPageSize = 16 * 1024 * 1024
 
+/** The state that a file is in. */
+export interface State {
+  readonly meta: Meta
+  /** The state before, if the file has it. */
+  readonly before: Meta | undefined
+  /** Whether a record says so, and no meta page. */
+  readonly recorded: boolean
+}
+
+/** The state of `file`; undefined when it has no valid meta. */
+export function readState(file: BoltFile): State | undefined {
+  const [meta, ...others] = readMetas(file)
+  if (meta === undefined) return undefined
+  const before = others.find(({ txid }) => txid === meta.txid - 1)
+  return { meta, before, recorded: !pagesOf(file).some(({ txid }) => txid === meta.txid) }
+}
+
+/** The newest state of `file`; undefined when it has no valid meta. */
+export const readMeta = (file: BoltFile): Meta | undefined => readMetas(file)[0]
+
+/** The states that `file` has in its meta pages, and by its records after those: newest first. */
+export function readMetas(file: BoltFile): Meta[] {
+  const metas = pagesOf(file)
+  const [newest] = metas
+  return newest === undefined ? [] : [...followers(file, newest), ...metas]
+}
+
+/** The newest state of `file` if `metas` are those of its pages that count. */
+export function newestMeta(file: BoltFile, metas: readonly Meta[]): Meta | undefined {
+  const [newest] = metas.toSorted((a, b) => b.txid - a.txid)
+  return newest && (followers(file, newest)[0] ?? newest)
+}
+
 /**
- * The newest valid meta of `file`; undefined when there is none.
+ * What the valid meta pages of `file` say, newest first.
  *
  * When page 0 is not valid the page size is unknown, and page 1 is searched where it would be.
  */
-export function readMeta(file: BoltFile): Meta | undefined {
-  return newestMeta(readMetas(file))
-}
-
-/** The valid metas of `file`, newest first. */
-export function readMetas(file: BoltFile): Meta[] {
+function pagesOf(file: BoltFile): Meta[] {
   const first = metaAt(file, 0)
   const second = first === undefined ? secondMeta(file) : metaAt(file, first.pageSize)
   return [first, second].filter((meta) => meta !== undefined).toSorted((a, b) => b.txid - a.txid)
 }
-
-/** The one of `metas` that is the database. */
-export const newestMeta = (metas: readonly Meta[]): Meta | undefined =>
-  metas.toSorted((a, b) => b.txid - a.txid)[0]
 
 /** The page size of `file`: as a meta says, else that by which most pages are where their ids say. */
 export function pageSizeOf(file: BoltFile): number {

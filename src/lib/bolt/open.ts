@@ -9,7 +9,7 @@ import { BoltDatabase } from './bolt.ts'
 import { create } from './create.ts'
 import type { Database, OpenOptions } from './database.ts'
 import { type BoltFile, FdFile } from './file.ts'
-import { readMeta } from './metas.ts'
+import { readState } from './metas.ts'
 import { Store } from './store.ts'
 
 /** Long enough for a burst to share a flush, short enough for the event loop. */
@@ -80,17 +80,17 @@ export async function openFile(
   const readOnly = options.readOnly ?? false
   const noSync = options.noSync ?? false
   const tasks = [allOf(settling)]
-  let meta = readMeta(file)
-  if (meta === undefined && !readOnly) {
+  let state = readState(file)
+  if (state === undefined && !readOnly) {
     await create(file, !noSync)
-    meta = readMeta(file)
+    state = readState(file)
   } else if (!readOnly && !noSync) {
     tasks.push(file.sync(false))
   }
   const settled = allOf(tasks)
-  if (meta === undefined)
+  if (state === undefined)
     throw new CodedError('data_loss', `database ${JSON.stringify(file.path)} is not valid`)
-  const store = new Store(file, meta, {
+  const store = new Store(file, state, {
     cacheBytes: options.cacheBytes ?? defaultCacheBytes,
     noSync,
     keepRoom: options.keepRoom ?? false,

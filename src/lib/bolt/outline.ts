@@ -10,6 +10,10 @@ export interface Span {
   readonly span: number
 }
 
+/** How many pages they are. */
+export const pagesIn = (spans: readonly Pick<Span, 'span'>[]): number =>
+  spans.reduce((sum, { span }) => sum + span, 0)
+
 /** How a page hangs together with others. */
 interface Outline {
   readonly span: number

@@ -3,8 +3,10 @@ import { hasCode } from '#lib/errors/errors.ts'
 import type { BoltFile } from './file.ts'
 import { type Freelist, listPages, loadFreelist } from './freelist.ts'
 import { headroomPages, type PageUse, takesRoom } from './headroom.ts'
-import { encodeMeta, type Meta, noFreelist } from './meta.ts'
-import type { Span } from './outline.ts'
+import { type Meta, noFreelist } from './meta.ts'
+import { MetaPages } from './meta-pages.ts'
+import type { State } from './metas.ts'
+import { pagesIn, type Span } from './outline.ts'
 import type { Page } from './page.ts'
 import { Pager } from './pager.ts'
 import { pieces, Places, type Room } from './places.ts'
@@ -42,16 +44,14 @@ const fillBytes = 64 * 1024
 const writeSlice = 256 * 1024
 
 /**
- * The durable state of a database file, and how it goes from one commit to the next: data pages to
- * places no valid meta page refers to, then `fdatasync`, then the meta page over the older of the
- * two, then `fdatasync`. Until the end the file says what it said before.
+ * The durable state of a database file, and how it goes from one commit to the next: pages to places that
+ * neither meta page refers to, and then what makes them the state (`meta-pages.ts`).
  */
 export class Store {
   readonly pager: Pager
   readonly #file: BoltFile
-  readonly #noSync: boolean
   readonly #keepRoom: boolean
-  #meta: Meta
+  readonly #metas: MetaPages
   /** The free pages; undefined until they are found. */
   #freelist: Freelist | undefined
   #search: Search | undefined
@@ -59,34 +59,28 @@ export class Store {
   #pins = 0
   /** Pages that only pinned states use. */
   readonly #withheld: Span[] = []
+  /** Pages that only the state before the last commit uses, as long as the meta of that commit is not on disk. */
+  readonly #lastFreed: Span[] = []
   #size: number
-  /** The page of the older meta, as it was before a commit that failed wrote over it. */
-  #older: Buffer
-  /** The page of `#meta`. */
-  #newer: Buffer
-  #olderIsDamaged = false
 
-  constructor(file: BoltFile, meta: Meta, options: StoreOptions) {
+  constructor(file: BoltFile, state: State, options: StoreOptions) {
+    const { highWater, pageSize } = state.meta
     this.#file = file
-    this.#noSync = options.noSync
     this.#keepRoom = options.keepRoom
-    this.#meta = meta
+    this.#metas = new MetaPages(file, state, options.noSync)
     // What lies beyond the last page that was ever used may be a hole.
-    this.#size = options.keepRoom ? meta.highWater * meta.pageSize : file.size()
-    this.#older = Buffer.alloc(meta.pageSize)
-    file.read(this.#older, this.#olderSlot)
-    this.#newer = encodeMeta(meta)
-    this.pager = new Pager(file, meta.pageSize, options.cacheBytes)
+    this.#size = options.keepRoom ? highWater * pageSize : file.size()
+    this.pager = new Pager(file, pageSize, options.cacheBytes)
   }
 
   get meta(): Meta {
-    return this.#meta
+    return this.#metas.meta
   }
 
   /** A transaction on the durable state. There is one at a time. */
   begin(): Transaction {
-    const tx = new Transaction(this.pager, this.#meta)
-    const { freelist, pageSize } = this.#meta
+    const tx = new Transaction(this.pager, this.meta)
+    const { freelist, pageSize } = this.meta
     if (freelist !== noFreelist) {
       tx.releasePages(freelist, listPages(this.pager, freelist).length / pageSize)
     }
@@ -99,10 +93,7 @@ export class Store {
     return {
       [Symbol.dispose]: () => {
         if (--this.#pins > 0) return
-        for (const { start, span } of this.#withheld.splice(0)) {
-          this.pager.forget(start)
-          this.#freelist?.give(start, span)
-        }
+        this.#free(this.#withheld.splice(0))
       },
     }
   }
@@ -120,10 +111,16 @@ export class Store {
     const turn = new Promise<undefined>((resolve) => setImmediate(resolve, undefined))
     const freelist = await (atOnce ? found : Promise.race([found, turn]))
     if (freelist === undefined) return
-    const conflict = freelist.conflict(this.#withheld)
+    const conflict = freelist.conflict([...this.#withheld, ...this.#lastFreed])
     if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
     this.#freelist = freelist
     state[Symbol.dispose]()
+  }
+
+  /** Puts on disk what the file is opened with by others, who know nothing of records. */
+  async settle(): Promise<void> {
+    await this.#metas.settle()
+    this.#free(this.#lastFreed.splice(0))
   }
 
   /** Ends what goes on in the background. Nothing else is called from then on. */
@@ -133,9 +130,9 @@ export class Store {
   }
 
   #beginSearch(): Search {
-    const { highWater, freelist } = this.#meta
+    const { highWater, freelist } = this.meta
     const state = this.pin()
-    const found = loadFreelist(this.pager, this.#meta, this.#stop.signal)
+    const found = loadFreelist(this.pager, this.meta, this.#stop.signal)
     // Whoever commits next is told.
     found.catch(() => {})
     return { found, atOnce: highWater <= pagesAtOnce || freelist !== noFreelist, state }
@@ -148,8 +145,12 @@ export class Store {
    * @throws the system error of the write or sync that failed.
    */
   async commit(tx: Transaction, alone: boolean): Promise<void> {
+    await this.#metas.repair(alone)
+    if (this.#metas.settled) this.#free(this.#lastFreed.splice(0))
+    // On a full disk every page counts.
+    else if (this.#keepRoom && this.#unused(this.meta.highWater) < headroomPages)
+      await this.settle()
     const freelist = this.#freelist
-    await this.#repair(alone)
     const places = new Places(freelist, this.#room, tx.freed.length)
     try {
       const { root, pages } = spill(tx, (span) => places.take(span))
@@ -157,16 +158,13 @@ export class Store {
       const { highWater } = places
       const conflict = freelist?.conflict(tx.freed)
       if (conflict !== undefined) throw this.pager.damaged(`page ${conflict} is used twice`)
-      const { pageSize, txid } = this.#meta
+      const { pageSize, txid } = this.meta
       const { sequence } = tx.root
       const meta = { pageSize, root, sequence, freelist: noFreelist, highWater, txid: txid + 1 }
       await this.#makeRoom(highWater, { written: pages, freed: tx.freed })
-      await this.#writePages(pages, alone)
-      const metaPage = encodeMeta(meta)
-      await this.#writeMeta(metaPage, alone)
-      this.#older = this.#newer
-      this.#newer = metaPage
-      this.#publish(meta, pages, tx.freed)
+      await this.#writePages(pages)
+      await this.#metas.commit(meta, pages, alone)
+      this.#publish(pages, tx.freed)
     } catch (err) {
       places.undo()
       throw err
@@ -174,23 +172,19 @@ export class Store {
   }
 
   get #room(): Room {
-    const { highWater, pageSize } = this.#meta
+    const { highWater, pageSize } = this.meta
     return { highWater, pages: Math.floor(this.#size / pageSize) }
-  }
-
-  get #olderSlot(): number {
-    return ((this.#meta.txid + 1) % 2) * this.#meta.pageSize
   }
 
   /** Makes the file as long as it must be; with room for deletes where that is asked for. */
   async #makeRoom(highWater: number, use: PageUse): Promise<void> {
-    const { pageSize } = this.#meta
+    const { pageSize } = this.meta
     const needed = highWater * pageSize
     if (!this.#keepRoom) {
       await this.#grow(needed)
       return
     }
-    const free = (this.#freelist?.count ?? 0) + this.#size / pageSize - highWater
+    const free = this.#unused(highWater) + pagesIn(this.#lastFreed)
     if (needed <= this.#size && free >= headroomPages) return
     const missing = Math.max(0, headroomPages - free) * pageSize
     try {
@@ -198,6 +192,11 @@ export class Store {
     } catch (err) {
       if (needed > this.#size || takesRoom(use) || !hasCode(err, 'resource_exhausted')) throw err
     }
+  }
+
+  /** Pages of the file that can be used at once, when those from `highWater` were never used. */
+  #unused(highWater: number): number {
+    return (this.#freelist?.count ?? 0) + this.#size / this.meta.pageSize - highWater
   }
 
   /** Writes zeros up to `end`: what has been written once can be written again. */
@@ -218,48 +217,33 @@ export class Store {
     this.#size = size
   }
 
-  async #writePages(pages: readonly Page[], alone: boolean): Promise<void> {
+  async #writePages(pages: readonly Page[]): Promise<void> {
     let slice = 0
-    for (const { start, buf } of pieces(pages, this.#meta.pageSize)) {
+    for (const { start, buf } of pieces(pages, this.meta.pageSize)) {
       await this.#file.write(buf, start)
       slice += buf.length
       if (slice < writeSlice) continue
       slice = 0
       await new Promise((resolve) => setImmediate(resolve))
     }
-    await this.#sync(alone)
   }
 
-  async #writeMeta(page: Buffer, alone: boolean): Promise<void> {
-    this.#olderIsDamaged = true
-    await this.#file.write(page, this.#olderSlot)
-    await this.#sync(alone)
-    this.#olderIsDamaged = false
-  }
-
-  /**
-   * A commit that failed at its meta page may or may not be in the file. Before pages it refers to
-   * are used again, the older meta is put back.
-   */
-  async #repair(alone: boolean): Promise<void> {
-    if (!this.#olderIsDamaged) return
-    await this.#file.write(this.#older, this.#olderSlot)
-    await this.#sync(alone)
-    this.#olderIsDamaged = false
-  }
-
-  #publish(meta: Meta, pages: readonly Page[], freed: readonly Span[]): void {
-    this.#meta = meta
-    for (const { start, span } of freed) {
-      if (this.#pins === 0) {
-        this.pager.forget(start)
-        this.#freelist?.give(start, span)
-      } else this.#withheld.push({ start, span })
-    }
+  /** The sync of this commit has put the meta of the one before on disk. */
+  #publish(pages: readonly Page[], freed: readonly Span[]): void {
+    this.#free(this.#lastFreed.splice(0))
+    if (this.#metas.settled) this.#free(freed)
+    else this.#lastFreed.push(...freed)
     for (const page of pages) this.pager.keep(page)
   }
 
-  async #sync(alone: boolean): Promise<void> {
-    if (!this.#noSync) await this.#file.sync(alone)
+  #free(spans: readonly Span[]): void {
+    if (this.#pins > 0) {
+      this.#withheld.push(...spans)
+      return
+    }
+    for (const { start, span } of spans) {
+      this.pager.forget(start)
+      this.#freelist?.give(start, span)
+    }
   }
 }
