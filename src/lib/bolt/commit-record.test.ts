@@ -4,6 +4,7 @@ import { suite, test } from 'node:test'
 import { afterKill, afterPowerCut, type FileStep, MemoryFile } from '#testing/memory-file.ts'
 import { random } from '#testing/random.ts'
 
+import { inBucket, keys } from './bucket.fixture.ts'
 import { checkFile } from './check.ts'
 import { followers, recordOffset } from './commit-record.ts'
 import type { Database } from './database.ts'
@@ -14,10 +15,9 @@ import { openFile } from './open.ts'
 const pageSize = 4096
 
 const put = async (db: Database, key: string, value = ''): Promise<void> =>
-  await db.update((tx) => tx.createBucketIfNotExists('b').put(key, value))
+  await db.update(inBucket((bucket) => bucket.put(key, value)))
 
-const keysIn = (db: Database): string[] =>
-  db.view((tx) => [...(tx.bucket('b')?.entries() ?? [])].map(({ key }) => String(Buffer.from(key))))
+const keysIn = (db: Database): string[] => db.view((tx) => keys(tx.bucket('b')))
 
 async function keysOf(image: Buffer): Promise<string[]> {
   const { problems } = await checkFile(new MemoryFile(Buffer.from(image)))
@@ -48,7 +48,7 @@ async function recorded(count: number): Promise<{ image: Buffer; base: Meta }> {
 
 suite('the record of a commit', () => {
   test('stands for its meta, also for that of the commit before', async () => {
-    for (const [count, keys] of [
+    for (const [count, expected] of [
       [1, ['base', 'first', 'key-0']],
       [2, ['base', 'first', 'key-0', 'key-1']],
     ] as const) {
@@ -57,7 +57,7 @@ suite('the record of a commit', () => {
       assert.equal(state?.recorded, true)
       assert.equal(state.meta.txid, base.txid + count)
       assert.equal(state.before?.txid, base.txid + count - 1)
-      assert.deepEqual(await keysOf(image), keys)
+      assert.deepEqual(await keysOf(image), expected)
     }
   })
 
@@ -154,7 +154,7 @@ suite('a commit that failed', () => {
       const below = random(1)
       for (let cut = failed; cut <= file.steps.length; cut++) {
         for (let n = 0; n < 4; n++) {
-          const keys = await keysOf(afterPowerCut(file.steps.slice(0, cut), below))
+          const found = await keysOf(afterPowerCut(file.steps.slice(0, cut), below))
           const known = [
             ['first'],
             ['failed', 'first'],
@@ -162,8 +162,8 @@ suite('a commit that failed', () => {
             ['first', 'second', 'third'],
           ]
           assert.ok(
-            known.some((each) => each.join() === keys.join()),
-            keys.join(),
+            known.some((each) => each.join() === found.join()),
+            found.join(),
           )
         }
       }
