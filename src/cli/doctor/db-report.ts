@@ -12,6 +12,7 @@ export function checkText(report: CheckReport): string {
   const lines = [
     `${path}: ${size} bytes in pages of ${pageSize}`,
     ...report.metas.map(metaText),
+    ...recordText(report),
     `${buckets} buckets with ${pairs} pairs`,
     `${pages.total} pages: ${kept} used (${pages.branch} branch, ${pages.leaf} leaf, ` +
       `${pages.overflow} overflow), ${pages.free} ${free}, ${pages.freelist} for the list of free ` +
@@ -27,6 +28,14 @@ function metaText(state: MetaState, page: number): string {
   if (!state.valid) return `meta page ${page}: ${state.why}`
   const { txid, root, highWater } = state.meta
   return `meta page ${page}: valid, transaction ${txid}, root at page ${root}, ${highWater} pages`
+}
+
+/** The state that is in no meta page yet: the power was cut. */
+function recordText({ meta, metas }: CheckReport): readonly string[] {
+  if (meta === undefined) return []
+  const { txid, root, highWater } = meta
+  if (metas.some((state) => state.valid && state.meta.txid === txid)) return []
+  return [`record: valid, transaction ${txid}, root at page ${root}, ${highWater} pages`]
 }
 
 /** One problem as a person reads it: `damage: page 7: is all zero; lost: all of bucket a`. */

@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { suite, test } from 'node:test'
 
+import { metaSize } from '#lib/bolt/meta.ts'
 import { readMetas } from '#lib/bolt/metas.ts'
-import { openDatabase } from '#lib/bolt/open.ts'
+import { openDatabase, openFile } from '#lib/bolt/open.ts'
 import { packageRoot } from '#lib/release/release.ts'
 import { tryLock } from '#sys/flock.ts'
 import { run, type Ran } from '#testing/daemon.ts'
 import { sampleImage, storedIn } from '#testing/damaged-database.ts'
-import { MemoryFile } from '#testing/memory-file.ts'
+import { afterKill, MemoryFile } from '#testing/memory-file.ts'
 
 const doctor = async (...args: string[]): Promise<Ran> =>
   await run(process.execPath, [join(packageRoot, 'bin/wharf.mjs'), 'doctor', 'db', ...args])
@@ -42,6 +43,28 @@ void suite('wharf doctor db', () => {
       assert.deepEqual([code, stderr], [0, ''])
       assert.match(stdout, /^meta page 0: valid, transaction \d+, root at page \d+, \d+ pages$/m)
       assert.match(stdout, /^\d+ buckets with \d+ pairs$/m)
+      assert.match(stdout, /\nsound\n$/)
+    })
+  })
+
+  void test('looks at the commit that is in no meta page yet', async () => {
+    await withFile(false, async ({ path }) => {
+      const image = readFileSync(path)
+      const file = new MemoryFile(Buffer.from(image))
+      await using db = await openFile(file, {})
+      await db.update((tx) => tx.createBucket('last'))
+      const steps = file.steps.filter(
+        (step) => step.kind !== 'write' || step.data.length > metaSize,
+      )
+      writeFileSync(path, afterKill([{ kind: 'write', position: 0, data: image }, ...steps]))
+      const { code, stdout } = await doctor(path)
+      assert.equal(code, 0)
+      const found = [...stdout.matchAll(/^(meta page|record).*: valid, transaction (\d+), root/gm)]
+      const [older, newer, record] = found
+        .map(([, , txid]) => Number(txid))
+        .toSorted((a, b) => a - b)
+      assert.deepEqual([older, newer], [Number(record) - 2, Number(record) - 1])
+      assert.equal(found.at(-1)?.[1], 'record')
       assert.match(stdout, /\nsound\n$/)
     })
   })
