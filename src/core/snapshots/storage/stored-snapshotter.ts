@@ -1,9 +1,10 @@
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
-import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import type { SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import { refuseRebase } from '#core/snapshots/rebase/refuse.ts'
 
 import type { MetaStore, Reservation } from './meta-store.ts'
+import { RecordedSnapshotter } from './recorded-snapshotter.ts'
 import type { NewDir } from './snapshot-dirs.ts'
 import type { CreateOptions, Snapshot, StoredSnapshot } from './storage.ts'
 
@@ -32,60 +33,24 @@ const nothing: Usage = { inodes: 0, size: 0 }
  * A snapshotter whose records are in a `metadata.db` and whose files are a `Backing`'s. Each
  * snapshot has all that is below it, too, so none can be put on another later.
  */
-export class StoredSnapshotter implements Snapshotter {
-  readonly #store: MetaStore
+export class StoredSnapshotter extends RecordedSnapshotter {
+  protected override readonly noMount = 'failed to get snapshot mount'
   readonly #backing: Backing
 
   /** @param store is owned by the snapshotter from then on. */
   constructor(store: MetaStore, backing: Backing) {
-    this.#store = store
+    super(store)
     this.#backing = backing
-  }
-
-  async stat(ctx: Context, key: string): Promise<Info> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#store.info(key).info)
-  }
-
-  async update(
-    ctx: Context,
-    info: Pick<Info, 'name' | 'labels'>,
-    paths: readonly string[],
-  ): Promise<Info> {
-    return (await this.#store.update(ctx, info, paths)).info
   }
 
   async usage(ctx: Context, key: string): Promise<Usage> {
     ctx.signal.throwIfAborted()
-    const snapshot = this.#store.info(key)
+    const snapshot = this.store.info(key)
     const { info } = snapshot
     const usage =
       info.kind === 'active' ? await this.#backing.measure(ctx, snapshot) : snapshot.usage
-    const parent = info.parent === '' ? undefined : this.#store.info(info.parent)
+    const parent = info.parent === '' ? undefined : this.store.info(info.parent)
     return this.#backing.ownUsage?.(usage, parent) ?? usage
-  }
-
-  async mounts(ctx: Context, key: string): Promise<readonly Mount[]> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#backing.mounts(this.#active(key)))
-  }
-
-  async prepare(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'active', key, parent, labels: options.labels })
-  }
-
-  async view(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'view', key, parent, labels: options.labels })
   }
 
   async commit(
@@ -95,12 +60,12 @@ export class StoredSnapshotter implements Snapshotter {
     options: SnapshotOptions = {},
   ): Promise<void> {
     ctx.signal.throwIfAborted()
-    refuseRebase(this.#store, key, options)
+    refuseRebase(this.store, key, options)
     await using unwanted = new AsyncDisposableStack()
     let sealed: { readonly from: StoredSnapshot; readonly files: NewDir } | undefined
-    await this.#store.commit(ctx, { name, key }, options, async () => {
-      const from = this.#store.info(key)
-      if (from.info.kind !== 'active' || this.#store.has(name)) return nothing
+    await this.store.commit(ctx, { name, key }, options, async () => {
+      const from = this.store.info(key)
+      if (from.info.kind !== 'active' || this.store.has(name)) return nothing
       const files = await this.#backing.seal?.(ctx, from)
       if (files) sealed = { from, files: unwanted.use(files) }
       return await this.#backing.measure(ctx, from)
@@ -111,38 +76,23 @@ export class StoredSnapshotter implements Snapshotter {
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
-    await this.#backing.discard(ctx, await this.#store.remove(ctx, key))
-  }
-
-  async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
-    for (const { info } of this.#store.list(filters)) {
-      ctx.signal.throwIfAborted()
-      yield await Promise.resolve(info)
-    }
+    await this.#backing.discard(ctx, await this.store.remove(ctx, key))
   }
 
   async cleanup(ctx: Context): Promise<void> {
-    await this.#backing.cleanup(ctx, this.#store)
+    await this.#backing.cleanup(ctx, this.store)
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#store[Symbol.asyncDispose]()
-  }
-
-  async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
+  protected override async create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
-    const reserved = this.#store.reserve(options)
+    const reserved = this.store.reserve(options)
     await using files = await this.#backing.make(ctx, options, reserved)
-    const snapshot = await this.#store.create(ctx, options, reserved)
+    const snapshot = await this.store.create(ctx, options, reserved)
     files?.keep()
     return this.#backing.mounts(snapshot)
   }
 
-  #active(key: string): Snapshot {
-    try {
-      return this.#store.snapshot(key)
-    } catch (err) {
-      throw new Error('failed to get snapshot mount', { cause: err })
-    }
+  protected override mountsOf(snapshot: Snapshot): readonly Mount[] {
+    return this.#backing.mounts(snapshot)
   }
 }

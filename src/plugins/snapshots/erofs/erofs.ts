@@ -4,13 +4,14 @@ import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
-import type { Info, SnapshotOptions, Snapshotter, Usage } from '#core/snapshots/snapshotter.ts'
+import type { SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
 import { mappedRoot, mappingOptions, type Owner } from '#core/snapshots/id-mapping.ts'
-import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import type { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import { openStore } from '#core/snapshots/storage/open-store.ts'
+import { RecordedSnapshotter } from '#core/snapshots/storage/recorded-snapshotter.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot } from '#core/snapshots/storage/storage.ts'
 import { KeyedMutex } from '#lib/async/keyed-mutex.ts'
-import { openDatabase } from '#lib/bolt/open.ts'
 import { alreadyExists, describe, failedPrecondition } from '#lib/errors/errors.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { tryLock } from '#sys/flock.ts'
@@ -41,12 +42,9 @@ export interface ErofsOptions {
 
 const maxSizeLabel = 'containerd.io/snapshot/max-size'
 
-/** How long another process may take to close the database, in ms. */
-const lockTimeoutMs = 1000
-
 /** Snapshots as erofs images: a commit turns what was written into one. See `./files.ts` for the files. */
-export class ErofsSnapshotter implements Snapshotter {
-  readonly #store: MetaStore
+export class ErofsSnapshotter extends RecordedSnapshotter {
+  protected override readonly noMount = 'failed to get active mount'
   readonly #dirs: SnapshotDirs
   readonly #files: SnapshotFiles
   readonly #options: ErofsOptions
@@ -56,7 +54,7 @@ export class ErofsSnapshotter implements Snapshotter {
   #tidied = false
 
   private constructor(store: MetaStore, dirs: SnapshotDirs, options: ErofsOptions) {
-    this.#store = store
+    super(store)
     this.#dirs = dirs
     this.#files = new SnapshotFiles((id) => dirs.of(id), options.verity)
     this.#options = options
@@ -70,63 +68,21 @@ export class ErofsSnapshotter implements Snapshotter {
   static async open(ctx: Context, root: string, options: ErofsOptions): Promise<ErofsSnapshotter> {
     const dirs = new SnapshotDirs(root)
     if (options.fsVerity) await requireVerity(root)
-    const { signal } = ctx
-    const db = await openDatabase(join(root, 'metadata.db'), {
-      signal,
-      lock: tryLock,
-      keepRoom: true,
-      lockTimeoutMs,
-    })
+    const store = await openStore(ctx, root, tryLock)
     // Of a daemon that was killed while it read a file of what was written.
     unmountRecursive(join(root, 'snapshots'), { detach: true })
-    return new ErofsSnapshotter(new MetaStore(db), dirs, options)
-  }
-
-  async stat(ctx: Context, key: string): Promise<Info> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#store.info(key).info)
-  }
-
-  async update(
-    ctx: Context,
-    info: Pick<Info, 'name' | 'labels'>,
-    paths: readonly string[],
-  ): Promise<Info> {
-    return (await this.#store.update(ctx, info, paths)).info
+    return new ErofsSnapshotter(store, dirs, options)
   }
 
   async usage(ctx: Context, key: string): Promise<Usage> {
     ctx.signal.throwIfAborted()
-    const { id, info, usage } = this.#store.info(key)
+    const { id, info, usage } = this.store.info(key)
     if (info.kind !== 'active') return usage
     const used = await diskUsage(this.#files.upper(id), ctx)
     const file = this.#files.writable(id)
     if (!existsSync(file)) return used
     const inFile = await diskUsage(file, ctx)
     return { inodes: used.inodes + inFile.inodes, size: used.size + inFile.size }
-  }
-
-  async mounts(ctx: Context, key: string): Promise<readonly Mount[]> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#mounts(this.#active(key)))
-  }
-
-  async prepare(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'active', key, parent, labels: options.labels })
-  }
-
-  async view(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'view', key, parent, labels: options.labels })
   }
 
   async commit(
@@ -139,7 +95,7 @@ export class ErofsSnapshotter implements Snapshotter {
     using _alone = await this.#committing.lock(key, ctx)
     const made: string[] = []
     try {
-      await this.#store.commit(ctx, { name, key }, options, async (id) => {
+      await this.store.commit(ctx, { name, key }, options, async (id) => {
         this.#checkCommit(name, key)
         made.push(id)
         await makeImage(ctx, this.#files, id, this.#options.fsVerity ?? false)
@@ -156,45 +112,34 @@ export class ErofsSnapshotter implements Snapshotter {
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
-    const { id, info } = this.#store.info(key)
+    const { id, info } = this.store.info(key)
     ctx.signal.throwIfAborted()
     if (info.kind === 'committed') this.#protect(ctx, id, false)
-    await this.#store.remove(ctx, key)
+    await this.store.remove(ctx, key)
     const garbage = await this.#dirs.retire(id)
     if (garbage !== undefined) await this.#dirs.remove(ctx, [garbage])
   }
 
-  async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
-    for (const { info } of this.#store.list(filters)) {
-      ctx.signal.throwIfAborted()
-      yield await Promise.resolve(info)
-    }
-  }
-
   async cleanup(ctx: Context): Promise<void> {
-    await this.#dirs.cleanup(ctx, this.#store)
+    await this.#dirs.cleanup(ctx, this.store)
     if (this.#tidied) return
     this.#tidied = true
-    const committed = [...this.#store.list(['kind==committed'])]
+    const committed = [...this.store.list(['kind==committed'])]
     for (const { id } of committed) await this.#tidy(ctx, id)
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#store[Symbol.asyncDispose]()
-  }
-
-  async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
+  protected override async create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
     const mapped = mappedRoot(options.labels ?? {})
-    const reserved = this.#store.reserve(options)
+    const reserved = this.store.reserve(options)
     const { id, parentId } = reserved
     const owner = mapped ?? (await this.#rootOwner(parentId))
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
       await fillDirectory(path, options, { ...this.#options, owner })
     })
-    const snapshot = await this.#store.create(ctx, options, reserved)
+    const snapshot = await this.store.create(ctx, options, reserved)
     dir.keep()
-    return this.#mounts(snapshot)
+    return this.mountsOf(snapshot)
   }
 
   async #rootOwner(parentId: string | undefined): Promise<Owner | undefined> {
@@ -204,24 +149,16 @@ export class ErofsSnapshotter implements Snapshotter {
   /** Before an image is made, which may take long and must not touch one that is in use. */
   #checkCommit(name: string, key: string): void {
     const words = `failed to commit snapshot ${key}`
-    if (this.#store.info(key).info.kind !== 'active') {
+    if (this.store.info(key).info.kind !== 'active') {
       const cause = failedPrecondition(`snapshot ${JSON.stringify(key)} is not active`)
       throw new Error(words, { cause })
     }
-    if (this.#store.has(name)) {
+    if (this.store.has(name)) {
       throw new Error(words, { cause: alreadyExists(`committed snapshot ${name}`) })
     }
   }
 
-  #active(key: string): Snapshot {
-    try {
-      return this.#store.snapshot(key)
-    } catch (err) {
-      throw new Error('failed to get active mount', { cause: err })
-    }
-  }
-
-  #mounts(snapshot: Snapshot): readonly Mount[] {
+  protected override mountsOf(snapshot: Snapshot): readonly Mount[] {
     const { overlayOptions, writableBytes, remapIds } = this.#options
     const asked = Number(snapshot.info.labels[maxSizeLabel])
     const own = writableBytes > 0 && Number.isSafeInteger(asked) && asked > 0

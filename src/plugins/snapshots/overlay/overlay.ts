@@ -1,19 +1,13 @@
 import { chmod, lchown, mkdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 
 import type { Context } from '#core/context.ts'
 import type { Mount } from '#core/mount/mount.ts'
-import type {
-  Info,
-  Kind,
-  SnapshotOptions,
-  Snapshotter,
-  Usage,
-} from '#core/snapshots/snapshotter.ts'
-import { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import type { Info, Kind, SnapshotOptions, Usage } from '#core/snapshots/snapshotter.ts'
+import type { MetaStore } from '#core/snapshots/storage/meta-store.ts'
+import { openStore } from '#core/snapshots/storage/open-store.ts'
+import { RecordedSnapshotter } from '#core/snapshots/storage/recorded-snapshotter.ts'
 import { SnapshotDirs } from '#core/snapshots/storage/snapshot-dirs.ts'
 import type { CreateOptions, Snapshot, StoredSnapshot } from '#core/snapshots/storage/storage.ts'
-import { openDatabase } from '#lib/bolt/open.ts'
 import { diskUsage } from '#lib/fs/disk-usage.ts'
 import { syncFileSystem } from '#sys/file.ts'
 import { tryLock } from '#sys/flock.ts'
@@ -38,17 +32,14 @@ export interface OverlayOptions {
 
 const upperdirKey = 'containerd.io/snapshot/overlay.upperdir'
 
-/** How long another process may take to close the database, in ms. */
-const lockTimeoutMs = 1000
-
 /**
  * Snapshots by overlayfs: each keeps what it changes, and mounts put the layers on one another.
  *
  *     snapshots/<id>/fs        what the snapshot has, or changes of its parent
  *     snapshots/<id>/work      overlayfs's scratch space; of active snapshots only
  */
-export class OverlaySnapshotter implements Snapshotter {
-  readonly #store: MetaStore
+export class OverlaySnapshotter extends RecordedSnapshotter {
+  protected override readonly noMount = 'failed to get active mount'
   readonly #dirs: SnapshotDirs
   readonly #remover: WorkerRemover
   readonly #options: OverlayOptions
@@ -59,7 +50,7 @@ export class OverlaySnapshotter implements Snapshotter {
     remover: WorkerRemover,
     options: OverlayOptions,
   ) {
-    this.#store = store
+    super(store)
     this.#dirs = dirs
     this.#remover = remover
     this.#options = options
@@ -75,56 +66,14 @@ export class OverlaySnapshotter implements Snapshotter {
     const dirs = new SnapshotDirs(root, remover)
     spreadDirectories(dirs.path)
     const mountOptions = overlayOptions(root, options.mountOptions)
-    const { signal } = ctx
-    const db = await openDatabase(join(root, 'metadata.db'), {
-      signal,
-      lock: tryLock,
-      keepRoom: true,
-      lockTimeoutMs,
-    })
-    return new OverlaySnapshotter(new MetaStore(db), dirs, remover, { ...options, mountOptions })
-  }
-
-  async stat(ctx: Context, key: string): Promise<Info> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#shown(this.#store.info(key)))
-  }
-
-  async update(
-    ctx: Context,
-    info: Pick<Info, 'name' | 'labels'>,
-    paths: readonly string[],
-  ): Promise<Info> {
-    return this.#shown(await this.#store.update(ctx, info, paths))
+    const store = await openStore(ctx, root, tryLock)
+    return new OverlaySnapshotter(store, dirs, remover, { ...options, mountOptions })
   }
 
   async usage(ctx: Context, key: string): Promise<Usage> {
     ctx.signal.throwIfAborted()
-    const { id, info, usage } = this.#store.info(key)
+    const { id, info, usage } = this.store.info(key)
     return info.kind === 'active' ? await diskUsage(this.#upper(id), ctx) : usage
-  }
-
-  async mounts(ctx: Context, key: string): Promise<readonly Mount[]> {
-    ctx.signal.throwIfAborted()
-    return await Promise.try(() => this.#mounts(this.#active(key)))
-  }
-
-  async prepare(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'active', key, parent, labels: options.labels })
-  }
-
-  async view(
-    ctx: Context,
-    key: string,
-    parent: string,
-    options: SnapshotOptions = {},
-  ): Promise<readonly Mount[]> {
-    return await this.#create(ctx, { kind: 'view', key, parent, labels: options.labels })
   }
 
   async commit(
@@ -137,47 +86,40 @@ export class OverlaySnapshotter implements Snapshotter {
     const measure = async (id: string): Promise<Usage> => {
       const upper = this.#upper(id)
       const { parent = '', settle } = options
-      if (settle) await settle(this.#store.chain(parent).map((each) => this.#upper(each)))
+      if (settle) await settle(this.store.chain(parent).map((each) => this.#upper(each)))
       // Whoever has filled it need not have flushed it, and nobody looks at its files again.
       const [usage] = await Promise.all([diskUsage(upper, ctx), syncFileSystem(upper)])
       return usage
     }
-    await this.#store.commit(ctx, { name, key }, options, measure)
+    await this.store.commit(ctx, { name, key }, options, measure)
   }
 
   async remove(ctx: Context, key: string): Promise<void> {
-    await this.#store.remove(ctx, key)
+    await this.store.remove(ctx, key)
     if (!this.#options.asyncRemove) await this.cleanup(ctx)
   }
 
-  async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info, void, undefined> {
-    for (const snapshot of this.#store.list(filters)) {
-      ctx.signal.throwIfAborted()
-      yield await Promise.resolve(this.#shown(snapshot))
-    }
-  }
-
   async cleanup(ctx: Context): Promise<void> {
-    await this.#dirs.cleanup(ctx, this.#store)
+    await this.#dirs.cleanup(ctx, this.store)
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  override async [Symbol.asyncDispose](): Promise<void> {
     await this.#remover[Symbol.asyncDispose]()
-    await this.#store[Symbol.asyncDispose]()
+    await super[Symbol.asyncDispose]()
   }
 
-  async #create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
+  protected override async create(ctx: Context, options: CreateOptions): Promise<readonly Mount[]> {
     ctx.signal.throwIfAborted()
     const mapped = mappedRoot(options.labels ?? {})
-    const reserved = this.#store.reserve(options)
+    const reserved = this.store.reserve(options)
     const { id, parentId } = reserved
     const owner = await this.#rootOwner(mapped, parentId)
     await using dir = await this.#dirs.make(ctx, String(id), async (path) => {
       await fill(path, options.kind, owner)
     })
-    const snapshot = await this.#store.create(ctx, options, reserved)
+    const snapshot = await this.store.create(ctx, options, reserved)
     dir.keep()
-    return this.#mounts(snapshot)
+    return this.mountsOf(snapshot)
   }
 
   /**
@@ -195,15 +137,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return parentId === undefined ? undefined : await stat(this.#upper(parentId))
   }
 
-  #active(key: string): Snapshot {
-    try {
-      return this.#store.snapshot(key)
-    } catch (err) {
-      throw new Error('failed to get active mount', { cause: err })
-    }
-  }
-
-  #mounts(snapshot: Snapshot): readonly Mount[] {
+  protected override mountsOf(snapshot: Snapshot): readonly Mount[] {
     const { mountOptions, remapIds } = this.#options
     return snapshotMounts({
       snapshot,
@@ -213,7 +147,7 @@ export class OverlaySnapshotter implements Snapshotter {
     })
   }
 
-  #shown({ id, info }: StoredSnapshot): Info {
+  protected override shown({ id, info }: StoredSnapshot): Info {
     if (!this.#options.upperdirLabel) return info
     return { ...info, labels: { ...info.labels, [upperdirKey]: this.#upper(id) } }
   }
