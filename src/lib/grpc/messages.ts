@@ -8,6 +8,7 @@
  *
  * Only compressed = 0 is spoken here.
  */
+import { Gathered } from '#lib/bytes/gathered.ts'
 import { CodedError } from '#lib/errors/errors.ts'
 import type { Http2Stream } from '#lib/http2/stream.ts'
 import { lenderOf } from '#lib/rpc/codec.ts'
@@ -67,8 +68,7 @@ export function wholeMessage(chunk: Buffer, maxBytes: number): Buffer | undefine
 /** Cuts a body into its messages. A message that came whole is a view of the chunk it came in. */
 export class MessageReader {
   readonly #maxBytes: number
-  #chunks: Buffer[] = []
-  #bytes = 0
+  readonly #gathered = new Gathered()
   #needed = prefixBytes
 
   constructor(maxBytes: number) {
@@ -77,7 +77,7 @@ export class MessageReader {
 
   /** Whether a message has begun that has not ended. */
   get inMessage(): boolean {
-    return this.#bytes > 0
+    return this.#gathered.length > 0
   }
 
   /**
@@ -86,12 +86,11 @@ export class MessageReader {
    *   can be read after that.
    */
   push(chunk: Buffer): Buffer[] {
-    this.#chunks.push(chunk)
-    this.#bytes += chunk.length
+    this.#gathered.push(chunk)
     const messages: Buffer[] = []
     let from = 0
-    while (this.#bytes - from >= this.#needed) {
-      const all = this.#joined()
+    while (this.#gathered.length - from >= this.#needed) {
+      const all = this.#gathered.all()
       const end = from + prefixBytes + lengthAt(all, from, this.#maxBytes)
       if (end > all.length) {
         this.#needed = end - from
@@ -101,22 +100,8 @@ export class MessageReader {
       from = end
       this.#needed = prefixBytes
     }
-    if (from > 0) this.#drop(from)
+    if (from > 0) this.#gathered.drop(from)
     return messages
-  }
-
-  #joined(): Buffer {
-    const [first] = this.#chunks
-    if (first && this.#chunks.length === 1) return first
-    const all = Buffer.concat(this.#chunks, this.#bytes)
-    this.#chunks = [all]
-    return all
-  }
-
-  #drop(bytes: number): void {
-    const rest = this.#joined().subarray(bytes)
-    this.#chunks = rest.length > 0 ? [rest] : []
-    this.#bytes = rest.length
   }
 }
 

@@ -15,6 +15,7 @@
  *                                             4 no data: there is no message in it
  */
 
+import { Gathered } from '#lib/bytes/gathered.ts'
 import { CodedError } from '#lib/errors/errors.ts'
 
 export const FrameType = { request: 1, response: 2, data: 3 } as const
@@ -62,8 +63,7 @@ const none = Buffer.alloc(0)
 /** Cuts what a socket gives into frames. Data that came whole is a view of the chunk it came in. */
 export class FrameReader {
   readonly #maxBytes: number
-  #chunks: Buffer[] = []
-  #bytes = 0
+  readonly #gathered = new Gathered()
   #needed = headerBytes
   #skip = 0
 
@@ -75,8 +75,7 @@ export class FrameReader {
   push(chunk: Buffer): Frame[] {
     const skipped = Math.min(this.#skip, chunk.length)
     this.#skip -= skipped
-    if (skipped < chunk.length) this.#chunks.push(skipped > 0 ? chunk.subarray(skipped) : chunk)
-    this.#bytes += chunk.length - skipped
+    if (skipped < chunk.length) this.#gathered.push(skipped > 0 ? chunk.subarray(skipped) : chunk)
     const frames: Frame[] = []
     let frame = this.#next()
     while (frame) {
@@ -87,8 +86,8 @@ export class FrameReader {
   }
 
   #next(): Frame | undefined {
-    if (this.#bytes < this.#needed) return undefined
-    const all = this.#joined()
+    if (this.#gathered.length < this.#needed) return undefined
+    const all = this.#gathered.all()
     const length = all.readUInt32BE(0)
     const head = { stream: all.readUInt32BE(4), type: all.readUInt8(8), flags: all.readUInt8(9) }
     if (length > this.#maxBytes) {
@@ -105,23 +104,13 @@ export class FrameReader {
   }
 
   #skipData(length: number): void {
-    const here = Math.min(length, this.#bytes - headerBytes)
+    const here = Math.min(length, this.#gathered.length - headerBytes)
     this.#skip = length - here
     this.#drop(headerBytes + here)
   }
 
-  #joined(): Buffer {
-    const [first] = this.#chunks
-    if (first && this.#chunks.length === 1) return first
-    const all = Buffer.concat(this.#chunks, this.#bytes)
-    this.#chunks = [all]
-    return all
-  }
-
   #drop(bytes: number): void {
-    const rest = this.#joined().subarray(bytes)
-    this.#chunks = rest.length > 0 ? [rest] : []
-    this.#bytes = rest.length
+    this.#gathered.drop(bytes)
     this.#needed = headerBytes
   }
 }
