@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 
@@ -39,6 +40,10 @@ function kept({ daemon }: World): number {
   return links.filter((link) => link.endsWith('ptmx')).length
 }
 
+/** Where terminals are handed over, which is over at once. */
+const meetings = (): string[] =>
+  readdirSync(tmpdir()).filter((name) => name.startsWith('wharf-pty-'))
+
 async function killHost(world: World, task: Task, signal: AbortSignal): Promise<void> {
   const hosts = shimHosts(world)
   assert.ok(hosts.length > 0)
@@ -60,6 +65,7 @@ void suite('terminals whose shim host is killed', () => {
     const { code, stderr } = await world.ctr('image', 'import', file)
     assert.equal(code, 0, stderr)
 
+    const before = new Set(meetings())
     const [first, second] = [new Screen(), new Screen()]
     const shell = { image: busybox, args: ['sh'], terminal: true, signal }
     const container = await world.client.containers.create('shell', shell)
@@ -76,6 +82,10 @@ void suite('terminals whose shim host is killed', () => {
     await first.ask('me=one', /#/)
     await second.ask('me=two', /#/)
     assert.equal(kept(world), 2)
+    // A host that is killed would leave them.
+    await eventually(
+      async () => await Promise.resolve(meetings().every((name) => before.has(name)) || undefined),
+    )
 
     for (let kills = 0; kills < 2; kills++) {
       await killHost(world, task, signal)

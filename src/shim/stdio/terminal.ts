@@ -17,12 +17,12 @@ const acceptMs = 30_000
 
 /** Streams of a process with a terminal, copied between its master and the client's FIFOs, or a log. */
 export class TerminalStdio implements ProcessStdio {
-  readonly #socket: ConsoleSocket
+  readonly #meeting: Meeting
   readonly #copy: TerminalCopy
   readonly #held: DisposableStack
 
-  private constructor(socket: ConsoleSocket, copy: TerminalCopy, held: DisposableStack) {
-    this.#socket = socket
+  private constructor(meeting: Meeting, copy: TerminalCopy, held: DisposableStack) {
+    this.#meeting = meeting
     this.#copy = copy
     this.#held = held
   }
@@ -34,18 +34,15 @@ export class TerminalStdio implements ProcessStdio {
    */
   static async open(paths: StdioPaths, owner: ProcessOwner, log: Logger): Promise<TerminalStdio> {
     using held = new DisposableStack()
-    // Not in the bundle, whose path can be too long for a socket.
-    const dir = mkdtempSync(join(tmpdir(), 'wharf-pty-'))
-    held.defer(() => rmSync(dir, { recursive: true, force: true }))
-    const socket = held.use(await consoleSocket(join(dir, 'pty.sock')))
+    const meeting = held.use(await Meeting.open())
     const input = held.use(new TerminalInput(paths.stdin))
     const outlet = held.use(await openOutlet(paths.stdout, owner, log))
     const copy = held.use(new TerminalCopy(input, outlet))
-    return new TerminalStdio(socket, copy, held.move())
+    return new TerminalStdio(meeting, copy, held.move())
   }
 
   get consoleSocket(): string {
-    return this.#socket.path
+    return this.#meeting.socket.path
   }
 
   get terminal(): number | undefined {
@@ -53,9 +50,8 @@ export class TerminalStdio implements ProcessStdio {
   }
 
   async handedOver(): Promise<void> {
-    const master = await this.#socket.accept(AbortSignal.timeout(acceptMs))
-    // No second terminal comes.
-    this.#socket[Symbol.dispose]()
+    using meeting = this.#meeting
+    const master = await meeting.socket.accept(AbortSignal.timeout(acceptMs))
     setNonblock(master, true)
     this.#copy.begin(master)
   }
@@ -71,6 +67,30 @@ export class TerminalStdio implements ProcessStdio {
 
   async drained(): Promise<void> {
     await this.#copy.drained()
+  }
+
+  [Symbol.dispose](): void {
+    this.#held.dispose()
+  }
+}
+
+/** Where the runtime hands a terminal over. No second one comes: it is gone when the first has come. */
+class Meeting implements Disposable {
+  readonly socket: ConsoleSocket
+  readonly #held: DisposableStack
+
+  private constructor(socket: ConsoleSocket, held: DisposableStack) {
+    this.socket = socket
+    this.#held = held
+  }
+
+  static async open(): Promise<Meeting> {
+    using held = new DisposableStack()
+    // Not in the bundle, whose path can be too long for a socket.
+    const dir = mkdtempSync(join(tmpdir(), 'wharf-pty-'))
+    held.defer(() => rmSync(dir, { recursive: true, force: true }))
+    const socket = held.use(await consoleSocket(join(dir, 'pty.sock')))
+    return new Meeting(socket, held.move())
   }
 
   [Symbol.dispose](): void {
