@@ -112,6 +112,9 @@ function zombiesOf(parent: number): number {
   return states.filter((state) => state === 'Z').length
 }
 
+/** Whether there is no such process any more, but for what its parent has to look at. */
+export const hasEnded = (pid: number): boolean => ['', 'Z'].includes(stateOf(`${pid}`))
+
 function stateOf(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0] ?? ''

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 
 import { hasCode } from '#lib/errors/errors.ts'
 
+import { hasEnded } from './leaks.ts'
 import { busybox, stepMs, type World } from './world.ts'
 
 /** The life of one container, and how far its user knows it to have come. */
@@ -77,9 +78,9 @@ async function liveTyped(world: World, life: Life, below: Below): Promise<void> 
     })
     const ended = await Promise.allSettled(execs)
     const { status } = await task.state({ signal })
-    for (const each of ended) {
-      if (each.status === 'rejected' && status === 'running') throw each.reason
-    }
+    // Its end may not have been told of yet.
+    const running = status === 'running' && !hasEnded(task.pid)
+    for (const each of ended) if (each.status === 'rejected' && running) throw each.reason
     if (below(2) === 0 && status === 'running') await killed(task.kill('SIGKILL', { signal }))
   }
   life.record = 'unknown'
