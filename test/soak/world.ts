@@ -110,7 +110,8 @@ export class World implements AsyncDisposable {
     const { code, stderr } = await run('unshare', [`--net=${path}`, 'true'])
     if (code !== 0) throw new Error(`unshare: ${stderr}`)
     const remove = (): void => {
-      unmount(path)
+      // As network plugins do: a runtime that was cut off may still look at it.
+      unmount(path, { detach: true })
       rmSync(path)
     }
     return { path, [Symbol.dispose]: remove }
