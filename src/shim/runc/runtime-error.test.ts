@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdtempDisposableSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempDisposableSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import { codeOf, describe } from '#lib/errors/errors.ts'
@@ -9,6 +9,9 @@ import { codeOf, describe } from '#lib/errors/errors.ts'
 import { CommandError } from './command-error.ts'
 import { run } from './command.ts'
 import { isUnknownContainer, killError, runtimeError } from './runtime-error.ts'
+
+const isInstalled = (program: string): boolean =>
+  (process.env['PATH'] ?? '').split(delimiter).some((dir) => existsSync(join(dir, program)))
 
 suite('errors of the OCI runtime', () => {
   test('the last error of its log says why', () => {
@@ -53,6 +56,22 @@ suite('errors of the OCI runtime', () => {
     )
     assert.ok(isUnknownContainer(new CommandError('x', 'container "x" does not exist')))
   })
+
+  for (const runtime of ['runc', 'crun']) {
+    const skip = !isInstalled(runtime) && `needs ${runtime}`
+    test(`a container that ${runtime} does not know is not_found`, { skip }, async () => {
+      using dir = mkdtempDisposableSync(join(tmpdir(), 'runtime-error-'))
+      const failure = async (...args: string[]): Promise<unknown> =>
+        await run(runtime, ['--root', dir.path, ...args]).then(
+          () => undefined,
+          (err: unknown) => err,
+        )
+      const killed = killError(await failure('kill', 'nobody', '9'))
+      assert.equal(codeOf(killed), 'not_found')
+      assert.match(describe(killed), /^no such container: not found/)
+      assert.ok(isUnknownContainer(await failure('delete', 'nobody')))
+    })
+  }
 
   test('a command that fails tells its status and what it printed', async () => {
     assert.equal(await run('sh', ['-c', 'cat; echo end'], { input: 'text ' }), 'text end\n')

@@ -35,6 +35,15 @@ function lastMessage(log: string): string {
   return ''
 }
 
+/** How runc says that it knows no such container; how crun does, of its state, and when it is to delete it. */
+const unknown = [
+  /does not exist/i,
+  /error opening file `[^`]*\/status`: no such file/i,
+  /cannot open directory '(?!\/sys\/)[^']*': no such file/i,
+]
+
+const saysUnknown = (output: string): boolean => unknown.some((words) => words.test(output))
+
 /**
  * What a failed `kill` means to the caller. Source: upstream `process/utils.go` (`checkKillError`).
  *
@@ -48,10 +57,10 @@ export function killError(err: unknown): Error {
   if (finished.some((each) => text.includes(each))) {
     return notFound('process already finished', { cause: err })
   }
-  if (text.includes('does not exist')) return notFound('no such container', { cause: err })
+  if (saysUnknown(text)) return notFound('no such container', { cause: err })
   return new Error('unknown error after kill', { cause: err })
 }
 
 /** Whether a command failed since the runtime does not know the container. */
 export const isUnknownContainer = (err: unknown): boolean =>
-  err instanceof CommandError && err.output.includes('does not exist')
+  err instanceof CommandError && saysUnknown(err.output)
