@@ -1,12 +1,12 @@
-import { existsSync } from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 
 import { describe } from '#lib/errors/errors.ts'
 import { packageRoot, programPath } from '#lib/release/release.ts'
 import { run } from '#testing/daemon.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
+import { findProgram } from '#testing/programs.ts'
 
 import { makeBigImage } from './big-image.ts'
 import { contenders, type Shared } from './contenders.ts'
@@ -103,7 +103,7 @@ async function share(
     ...(huge && { hugeImage: await makeHugeImage(dir, hugeBytes) }),
     ...(registry && { registry: scope.use(await openRegistry(dir, quick, bytes)) }),
     program: source ? programPath('wharfd.mjs') : await buildRelease(join(dir, 'release')),
-    crun: isInstalled('crun'),
+    crun: findProgram('crun') !== undefined,
     ctr,
     newestCtr,
     quick,
@@ -120,9 +120,6 @@ async function buildRelease(dir: string): Promise<string> {
   if (code !== 0) throw new Error(`no release to measure: ${stderr}`)
   return join(dir, 'bin', 'wharfd.mjs')
 }
-
-const isInstalled = (program: string): boolean =>
-  (process.env['PATH'] ?? '').split(delimiter).some((dir) => existsSync(join(dir, program)))
 
 try {
   process.exitCode = await main(process.argv.slice(2))

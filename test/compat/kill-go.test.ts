@@ -35,7 +35,9 @@ for (const containerd of found) {
 
 /** Kills wharfd at any moment, and has containerd open what it left. */
 async function handOver(dir: string, containerd: Containerd, cycle: Cycle): Promise<void> {
-  const acked = await workAndKill(dir, cycle)
+  const killAt = 1 + cycle.below(200)
+  const acked = await workAndKill(dir, cycle, killAt)
+  assert.ok(acked.length >= killAt, `${acked.length} of ${killAt} acknowledged`)
   const daemon = await startDaemon({ dir, containerd })
   try {
     const args = ['-a', daemon.address, '-n', namespace, 'leases', 'ls', '-q']
@@ -54,10 +56,9 @@ async function handOver(dir: string, containerd: Containerd, cycle: Cycle): Prom
 }
 
 /** @returns the leases that were acknowledged. */
-async function workAndKill(dir: string, { seed, below }: Cycle): Promise<string[]> {
+async function workAndKill(dir: string, { seed }: Cycle, killAt: number): Promise<string[]> {
   const daemon = await startDaemon({ dir })
   const acked: string[] = []
-  const killAt = 1 + below(200)
   try {
     await using connection = await connectGrpc(daemon.address, {
       metadata: { 'containerd-namespace': namespace },

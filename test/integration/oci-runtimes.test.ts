@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { readFileSync, symlinkSync } from 'node:fs'
 import { mkdtempDisposable, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { everyContainerd } from '#testing/containerd.ts'
 import { type DaemonOptions, type Ran, type TestDaemon, run, startDaemon } from '#testing/daemon.ts'
 import { eventually } from '#testing/eventually.ts'
 import { busyboxImage, writeImage } from '#testing/image.ts'
+import { findProgram } from '#testing/programs.ts'
 
 const busybox = 'docker.io/library/busybox:latest'
 const [peer] = everyContainerd()
@@ -33,13 +34,8 @@ async function start(options: DaemonOptions): Promise<Started> {
 /** A directory of programs for PATH. */
 async function directoryOf(...names: readonly string[]) {
   const dir = await mkdtempDisposable(join(tmpdir(), 'path-'))
-  for (const name of names) symlinkSync(find(name) ?? '', join(dir.path, name))
+  for (const name of names) symlinkSync(findProgram(name) ?? '', join(dir.path, name))
   return dir
-}
-
-function find(name: string): string | undefined {
-  const dirs = `${process.env['PATH'] ?? ''}:/usr/sbin`.split(':')
-  return dirs.map((dir) => join(dir, name)).find((path) => existsSync(path))
 }
 
 suite('OCI runtimes', { skip, timeout: 120_000 }, () => {
@@ -64,7 +60,9 @@ suite('OCI runtimes', { skip, timeout: 120_000 }, () => {
     await eventually(async () => told.test(await daemon.log()) || undefined)
   })
 
-  test('crun runs containers as runc does', { skip: !find('crun') && 'needs crun' }, async () => {
+  test('crun runs containers as runc does', {
+    skip: !findProgram('crun') && 'needs crun',
+  }, async () => {
     const config = `[plugins."io.containerd.runtime.v2.task"]\noci_runtime = "crun"`
     await using bench = await start({ config, legacyCgroups: true })
     const ctr = async (...args: readonly string[]): Promise<string> => {
@@ -100,7 +98,7 @@ suite('OCI runtimes', { skip, timeout: 120_000 }, () => {
       async () => (await daemon.log()).includes('no container can be started') || undefined,
     )
     // One that is installed meanwhile is found.
-    symlinkSync(find('runc') ?? '', join(empty.path, 'runc'))
+    symlinkSync(findProgram('runc') ?? '', join(empty.path, 'runc'))
     const again = await ctr('run', '--rm', busybox, 'b', 'echo', 'found')
     assert.deepEqual([again.code, again.stdout], [0, 'found\n'], again.stderr)
   })

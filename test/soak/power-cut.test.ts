@@ -1,13 +1,13 @@
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtempDisposable, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Client } from '#client/client.ts'
 import { connect } from '#client/connect.ts'
 import { startDaemon } from '#testing/daemon.ts'
+import { findProgram } from '#testing/programs.ts'
 import { random } from '#testing/random.ts'
 import { root } from '#testing/root.ts'
 import { type Cycle, soak, soakMs } from '#testing/soak.ts'
@@ -25,7 +25,7 @@ const imagesEach = 2
 const [cuts, longestLife] = [2, 900] as const
 
 void suite('a disk whose power is cut while images, blobs and snapshots come and go', () => {
-  const missing = ['mkfs.xfs', 'mkfs.ext4'].filter((program) => !isInstalled(program))
+  const missing = ['mkfs.xfs', 'mkfs.ext4'].filter((program) => !findProgram(program))
   const skip = missing.length > 0 && `needs ${missing.join(' and ')}`
   void test('has all that was acknowledged, whole', {
     skip,
@@ -105,8 +105,3 @@ async function daemonDir(disk: Disk): Promise<string> {
 
 const open = async (address: string): Promise<Client> =>
   await connect(address, { namespace, signal: AbortSignal.timeout(60_000) })
-
-function isInstalled(program: string): boolean {
-  const dirs = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return dirs.some((dir) => existsSync(join(dir, program)))
-}

@@ -1,7 +1,7 @@
 import type { BoltFile } from './file.ts'
 import { type FreePages, readFreePages } from './free-pages.ts'
 import { type Meta, metaSize, noFreelist, readMetaPage } from './meta.ts'
-import { newestMeta, pageSizeOf } from './metas.ts'
+import { pageSizeOf, withFollowers } from './metas.ts'
 import type { Problem } from './problem.ts'
 import { withoutErrors } from './unreadable.ts'
 import { Walker } from './walk.ts'
@@ -80,10 +80,8 @@ class Checker {
   async run(options: CheckOptions): Promise<CheckReport> {
     const pageSize = pageSizeOf(this.#file)
     const metas = this.#metas(pageSize)
-    const meta = newestMeta(
-      this.#file,
-      metas.flatMap((state) => (state.valid ? [state.meta] : [])),
-    )
+    const valid = metas.flatMap((state) => (state.valid ? [state.meta] : []))
+    const [meta] = withFollowers(this.#file, valid)
     const tree = meta === undefined ? nothing : await this.#tree(meta, options)
     return {
       path: this.#file.path,

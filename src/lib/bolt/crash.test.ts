@@ -157,5 +157,5 @@ async function checkCuts(seed: number, faulty: boolean): Promise<number> {
     if (killed.length > 2 * 4096) await check(withoutRecords(killed), states)
     await checkNext(steps, states, rand)
   }
-  return history.steps.length * 5
+  return history.steps.length * 3
 }

@@ -18,37 +18,35 @@ export interface State {
 
 /** The state of `file`; undefined when it has no valid meta. */
 export function readState(file: BoltFile): State | undefined {
-  const [meta, ...others] = readMetas(file)
+  const pages = pagesOf(file)
+  const [meta, ...others] = withFollowers(file, pages)
   if (meta === undefined) return undefined
   const before = others.find(({ txid }) => txid === meta.txid - 1)
-  return { meta, before, recorded: !pagesOf(file).some(({ txid }) => txid === meta.txid) }
+  return { meta, before, recorded: !pages.includes(meta) }
 }
 
 /** The newest state of `file`; undefined when it has no valid meta. */
 export const readMeta = (file: BoltFile): Meta | undefined => readMetas(file)[0]
 
 /** The states that `file` has in its meta pages, and by its records after those: newest first. */
-export function readMetas(file: BoltFile): Meta[] {
-  const metas = pagesOf(file)
+export const readMetas = (file: BoltFile): Meta[] => withFollowers(file, pagesOf(file))
+
+/** The states of `file`, newest first, if `pages` are what those of its meta pages say that count. */
+export function withFollowers(file: BoltFile, pages: readonly Meta[]): Meta[] {
+  const metas = pages.toSorted((a, b) => b.txid - a.txid)
   const [newest] = metas
   return newest === undefined ? [] : [...followers(file, newest), ...metas]
 }
 
-/** The newest state of `file` if `metas` are those of its pages that count. */
-export function newestMeta(file: BoltFile, metas: readonly Meta[]): Meta | undefined {
-  const [newest] = metas.toSorted((a, b) => b.txid - a.txid)
-  return newest && (followers(file, newest)[0] ?? newest)
-}
-
 /**
- * What the valid meta pages of `file` say, newest first.
+ * What the valid meta pages of `file` say.
  *
  * When page 0 is not valid the page size is unknown, and page 1 is searched where it would be.
  */
 function pagesOf(file: BoltFile): Meta[] {
   const first = metaAt(file, 0)
   const second = first === undefined ? secondMeta(file) : metaAt(file, first.pageSize)
-  return [first, second].filter((meta) => meta !== undefined).toSorted((a, b) => b.txid - a.txid)
+  return [first, second].filter((meta) => meta !== undefined)
 }
 
 /** The page size of `file`: as a meta says, else that by which most pages are where their ids say. */

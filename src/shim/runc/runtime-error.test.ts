@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempDisposableSync, writeFileSync } from 'node:fs'
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 
 import { codeOf, describe } from '#lib/errors/errors.ts'
+import { findProgram } from '#testing/programs.ts'
 
 import { CommandError } from './command-error.ts'
 import { run } from './command.ts'
 import { isUnknownContainer, killError, runtimeError } from './runtime-error.ts'
-
-const isInstalled = (program: string): boolean =>
-  (process.env['PATH'] ?? '').split(delimiter).some((dir) => existsSync(join(dir, program)))
 
 suite('errors of the OCI runtime', () => {
   test('the last error of its log says why', () => {
@@ -58,11 +56,12 @@ suite('errors of the OCI runtime', () => {
   })
 
   for (const runtime of ['runc', 'crun']) {
-    const skip = !isInstalled(runtime) && `needs ${runtime}`
+    const program = findProgram(runtime) ?? ''
+    const skip = program === '' && `needs ${runtime}`
     test(`a container that ${runtime} does not know is not_found`, { skip }, async () => {
       using dir = mkdtempDisposableSync(join(tmpdir(), 'runtime-error-'))
       const failure = async (...args: string[]): Promise<unknown> =>
-        await run(runtime, ['--root', dir.path, ...args]).then(
+        await run(program, ['--root', dir.path, ...args]).then(
           () => undefined,
           (err: unknown) => err,
         )

@@ -27,15 +27,14 @@ interface ArchiveRecord {
 /** Hears how many of the bytes of an archive have gone out. */
 export type ArchiveListener = (done: number, total: number) => void
 
-/** Bytes of one read, and of what is hashed at once: others wait for it. */
-const pieceBytes = 256 << 10
+/** Bytes of one read. */
+const pieceBytes = 1 << 20
 
 /**
  * The bytes of an archive of images, an OCI layout that Docker can load, too, sorted by name. What is in it is
  * found before the first byte comes; blobs are read and checked as they go out.
  *
- * What comes has to stay as it is until the next is asked for. The bytes are containerd's, but for the order of
- * images in `manifest.json`, where containerd has none.
+ * The bytes are containerd's, but for the order of images in `manifest.json`, where containerd has none.
  *
  * @throws as `exportParts`; `data_loss` for a blob that is not what its digest says.
  */
@@ -108,9 +107,8 @@ async function* blobBytes(
     at += piece.length
     reading = next(at)
     reading.catch(() => undefined)
-    yield piece
-    // Whoever receives is busy with it now.
     hasher.update(piece)
+    yield piece
   }
   await reading
   if (hasher.digest() !== digest) throw dataLoss(`content ${digest} has digest ${hasher.digest()}`)
