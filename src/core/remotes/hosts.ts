@@ -101,9 +101,11 @@ async function tlsOf(
     const where = key === '' ? `"${cert}", and no file beside it has one` : `"${key}"`
     throw invalidArgument(`client certificate: no private key in ${where}`)
   })
+  // All at once: whichever fails is heard.
+  const [cas, clients] = await Promise.all([Promise.all(ca), Promise.all(client)])
   return {
-    ca: [...(base.ca ?? []), ...(await Promise.all(ca))],
-    client: [...(base.client ?? []), ...(await Promise.all(client))],
+    ca: [...(base.ca ?? []), ...cas],
+    client: [...(base.client ?? []), ...clients],
     skipVerify: entry.skipVerify ?? base.skipVerify ?? takesAny,
   }
 }

@@ -11,6 +11,7 @@ import { mediaTypes } from '#core/images/oci.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { CertificateAuthority, type Certified } from '#testing/certificates.ts'
 import { newContext, recordingLogger } from '#testing/context.ts'
+import { run } from '#testing/daemon.ts'
 import { DockerRegistry, lacksRegistry } from '#testing/docker-registry.ts'
 import { rejectsWith } from '#testing/rejects.ts'
 import { root } from '#testing/root.ts'
@@ -141,12 +142,16 @@ suite('registries with certificates and passwords', { skip: lacksRegistry ?? fal
       resolve(ctx, host, { hostsDirs: [without] }),
       /client certificate/,
     )
-    const keyless = await hostsDir(host, { 'ca.crt': await ca.pem(), 'me.cert': cert })
+    const keyless = await hostsDir(host, { 'me.cert': cert })
+    // A CA that takes long: what is wrong with the other file is heard all the same.
+    const slow = join(keyless, host, 'ca.crt')
+    assert.equal((await run('mkfifo', [slow])).code, 0)
     await rejectsWith(
       'invalid_argument',
       resolve(ctx, host, { hostsDirs: [keyless] }),
       /no private key in/,
     )
+    await writeFile(slow, await ca.pem())
     const other = await readFile(server.key, 'utf8')
     const mixed = await hostsDir(host, { 'me.cert': cert, 'me.key': other })
     const mixing = resolve(ctx, host, { hostsDirs: [mixed] })
