@@ -1,6 +1,6 @@
 import { type Context, namespaceOf } from '#core/context.ts'
 import { notFound } from '#lib/errors/errors.ts'
-import type { Bucket } from '#lib/bolt/database.ts'
+import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 
 import { find, leasesOf, make } from './schema.ts'
 
@@ -14,10 +14,15 @@ type ResourcePath = readonly string[]
  */
 export function addToLease(tx: Bucket, ctx: Context, path: ResourcePath, key: string): boolean {
   if (!ctx.lease) return false
-  const lease = find(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease])
-  if (!lease) throw notFound('lease does not exist')
-  make(lease, path).put(key, '')
+  requireLease(tx, ctx)
+  make(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease, ...path]).put(key, '')
   return true
+}
+
+/** @throws `not_found` when `ctx` names a lease that does not exist. */
+export function requireLease(tx: ReadBucket, ctx: Context): void {
+  if (!ctx.lease || find(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease])) return
+  throw notFound('lease does not exist')
 }
 
 /** Takes something off the lease of `ctx`, if it is there. */

@@ -7,7 +7,7 @@ import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.t
 
 import type { SnapshotBackend } from './backends.ts'
 import { readText } from './fields.ts'
-import { addToLease, removeFromLease } from './lease-links.ts'
+import { addToLease, removeFromLease, requireLease } from './lease-links.ts'
 import type { Records } from './records.ts'
 import { backendName, find, snapshotsOf } from './schema.ts'
 import { inherited } from './snapshot-labels.ts'
@@ -74,6 +74,7 @@ async function planCommit(
   const plan = records.view((tx): Plan | undefined => {
     const snapshots = find(tx, path)
     if (!snapshots || find(snapshots, [name])) return undefined
+    requireLease(tx, ctx)
     const parts = partsOf(snapshots, commit)
     const number = backend.numbers.take(ns, snapshots.sequence)
     return number === undefined ? undefined : { ...parts, to: backendName(ns, number, name) }
@@ -86,6 +87,7 @@ async function planCommit(
       addToLease(tx, ctx, ['snapshots', backend.name], name)
       return alreadyExists(`snapshot ${quote(name)}`)
     }
+    requireLease(tx, ctx)
     return { ...partsOf(snapshots, commit), block: takeBlock(snapshots) }
   })
   // Thrown here, so that what the lease got stays.

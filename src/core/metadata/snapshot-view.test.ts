@@ -167,6 +167,20 @@ void suite('snapshots of namespaces', () => {
     })
   })
 
+  void test('a commit under a lease that is not there leaves the snapshot as it was', async (t) => {
+    await withSnapshots(t, async ({ ctx, sn }) => {
+      const none = { ...ctx, lease: 'none' }
+      await sn.prepare(ctx, 'work', '')
+      for (const key of ['missing', 'work']) {
+        const committing = sn.commit(none, 'base', key)
+        await rejectsWith('not_found', committing, 'lease does not exist: not found')
+      }
+      assert.equal((await sn.stat(ctx, 'work')).kind, 'active')
+      await sn.commit(ctx, 'base', 'work')
+      assert.deepEqual(await names(ctx, sn), ['base'])
+    })
+  })
+
   void test('what is missing is named', async (t) => {
     await withSnapshots(t, async ({ ctx, sn }) => {
       await rejectsWith(

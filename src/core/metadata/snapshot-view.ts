@@ -52,8 +52,9 @@ export class SnapshotView implements Snapshotter {
     { name: key, labels: given }: Pick<Info, 'name' | 'labels'>,
     paths: readonly string[],
   ): Promise<Info> {
+    const ns = namespaceOf(ctx)
     if (key === '') throw invalidArgument('snapshot name is required for update')
-    using _key = await this.#backend.views.lock(`${namespaceOf(ctx)}/${key}`, ctx)
+    using _key = await this.#backend.views.lock(`${ns}/${key}`, ctx)
     const record = this.#read(ctx, key)
     const labels = maskLabels(paths, record.labels, given, `snapshot ${quote(key)}`)
     checkLabels('info.Labels', labels)
@@ -147,6 +148,8 @@ export class SnapshotView implements Snapshotter {
   }
 
   async *list(ctx: Context, filters?: readonly string[]): AsyncGenerator<Info> {
+    // Whoever names no namespace hears of that first, as everywhere.
+    namespaceOf(ctx)
     const matches = parseFilters(filters)
     let from: string | undefined
     do {
