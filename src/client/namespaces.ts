@@ -26,12 +26,9 @@ export class Namespaces {
     return await this.#session.namespaces.list(this.#session.context(options))
   }
 
-  /** Sets labels, one after the other; an empty value removes one. */
+  /** Sets labels, all or none of them; an empty value removes one. */
   async setLabels(name: string, labels: Labels, options: AbortOptions = {}): Promise<void> {
-    const ctx = this.#session.context(options)
-    for (const [key, value] of Object.entries(labels)) {
-      await this.#session.namespaces.setLabel(ctx, name, key, value)
-    }
+    await this.#session.namespaces.setLabels(this.#session.context(options), name, labels)
   }
 
   /** @throws `not_found`; `failed_precondition`, naming what it still has. */

@@ -1,5 +1,6 @@
 import type { Context } from '#core/context.ts'
-import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { LabelOptions, Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
 import { type Namespace as NamespaceMessage, Namespaces } from '#gen/services/namespaces_pb.ts'
 import { notFound } from '#lib/errors/errors.ts'
 import type { Connection, ServiceClient } from '#lib/rpc/rpc.ts'
@@ -30,11 +31,16 @@ export class RemoteNamespaceStore implements NamespaceStore {
     return namespaces.map(fromProto)
   }
 
-  async setLabel(ctx: Context, name: string, key: string, value: string): Promise<void> {
-    const request = {
-      namespace: { name, labels: { [key]: value } },
-      updateMask: { paths: [`labels.${key}`] },
-    }
+  async setLabels(
+    ctx: Context,
+    name: string,
+    labels: Labels,
+    { replace = false }: LabelOptions = {},
+  ): Promise<void> {
+    const paths = replace ? [] : Object.keys(labels).map((key) => `labels.${key}`)
+    // A request that names no label replaces all of them.
+    if (paths.length === 0 && !replace) return
+    const request = { namespace: { name, labels: { ...labels } }, updateMask: { paths } }
     await this.#client.update(request, callOptions(ctx))
   }
 

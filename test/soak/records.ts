@@ -64,7 +64,7 @@ function namespaces(connection: Client['connection']): Records {
     create: (ctx, name, labels) => store.create(ctx, { name, labels }),
     delete: (ctx, name) => store.delete(ctx, name),
     read: async (ctx, name) => (await store.get(ctx, name)).labels,
-    label: (ctx, name, key, value) => store.setLabel(ctx, name, key, value),
+    label: (ctx, name, key, value) => store.setLabels(ctx, name, { [key]: value }),
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 
+import type { Labels } from '#core/labels/labels.ts'
 import { digestOf } from '#lib/digest/digest.ts'
 import { withMetadata } from '#testing/metadata.ts'
 import { rejectsWith } from '#testing/rejects.ts'
@@ -35,12 +36,28 @@ void suite('namespaces', () => {
     })
   })
 
-  void test('labels are set one by one, and an empty value removes', async (t) => {
+  void test('labels are set, and an empty value removes', async (t) => {
     await withMetadata(t, async ({ ctx, metadata: { namespaces } }) => {
-      await namespaces.setLabel(ctx, 'new', 'x', '1')
-      await namespaces.setLabel(ctx, 'new', 'y', '2')
-      await namespaces.setLabel(ctx, 'new', 'x', '')
-      assert.deepEqual((await namespaces.get(ctx, 'new')).labels, { y: '2' })
+      const labelsAre = async (labels: Labels) =>
+        assert.deepEqual((await namespaces.get(ctx, 'new')).labels, labels)
+      await namespaces.create(ctx, { name: 'new', labels: { x: '1', none: '' } })
+      await labelsAre({ x: '1' })
+      await namespaces.setLabels(ctx, 'new', { x: '', y: '2' })
+      await labelsAre({ y: '2' })
+      await namespaces.setLabels(ctx, 'new', { z: '3' }, { replace: true })
+      await labelsAre({ z: '3' })
+      const long = 'v'.repeat(5000)
+      await rejectsWith('invalid_argument', namespaces.setLabels(ctx, 'new', { a: '1', long }))
+      await labelsAre({ z: '3' })
+    })
+  })
+
+  void test('labels make a namespace, and no labels make none', async (t) => {
+    await withMetadata(t, async ({ ctx, metadata: { namespaces } }) => {
+      await namespaces.setLabels(ctx, 'new', {}, { replace: true })
+      assert.deepEqual(await namespaces.list(ctx), [])
+      await namespaces.setLabels(ctx, 'new', { x: '1' })
+      assert.deepEqual(await namespaces.list(ctx), [{ name: 'new', labels: { x: '1' } }])
     })
   })
 

@@ -1,7 +1,8 @@
 import type { Context } from '#core/context.ts'
 import { validateIdentifier } from '#core/identifiers/identifiers.ts'
-import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
-import type { ReadBucket } from '#lib/bolt/database.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { LabelOptions, Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
+import type { Bucket, ReadBucket } from '#lib/bolt/database.ts'
 import { alreadyExists, failedPrecondition, notFound } from '#lib/errors/errors.ts'
 
 import { readMap } from './fields.ts'
@@ -33,8 +34,7 @@ export class BoltNamespaceStore implements NamespaceStore {
     await this.#records.update(ctx, (tx) => {
       const schema = make(tx, [schemaVersion])
       if (schema.bucket(name)) throw alreadyExists(`namespace ${quote(name)}`)
-      const bucket = make(schema, [name, 'labels'])
-      for (const [key, value] of Object.entries(labels)) bucket.put(key, value)
+      setAll(make(schema, [name, 'labels']), labels)
     })
   }
 
@@ -61,12 +61,20 @@ export class BoltNamespaceStore implements NamespaceStore {
     )
   }
 
-  async setLabel(ctx: Context, name: string, key: string, value: string): Promise<void> {
-    checkLabels('namespace.Labels', { [key]: value })
+  async setLabels(
+    ctx: Context,
+    name: string,
+    labels: Labels,
+    { replace = false }: LabelOptions = {},
+  ): Promise<void> {
+    checkLabels('namespace.Labels', labels)
     await this.#records.update(ctx, (tx) => {
-      const labels = make(tx, labelsOf(name))
-      if (value === '') labels.delete(key)
-      else labels.put(key, value)
+      const nothing = Object.keys(labels).length === 0 && !find(tx, labelsOf(name))
+      if (nothing) return
+      const bucket = make(tx, labelsOf(name))
+      const gone = replace ? Array.from(bucket.entries(), ({ key }) => key) : []
+      for (const key of gone) bucket.delete(key)
+      setAll(bucket, labels)
     })
   }
 
@@ -82,6 +90,14 @@ export class BoltNamespaceStore implements NamespaceStore {
       }
       schema.deleteBucket(name)
     })
+  }
+}
+
+/** An empty value removes a label. */
+function setAll(bucket: Bucket, labels: Labels): void {
+  for (const [key, value] of Object.entries(labels)) {
+    if (value === '') bucket.delete(key)
+    else bucket.put(key, value)
   }
 }
 

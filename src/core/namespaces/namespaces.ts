@@ -6,6 +6,12 @@ export interface Namespace {
   readonly labels: Labels
 }
 
+/** How labels are set. */
+export interface LabelOptions {
+  /** Whether the labels that are not given go. */
+  readonly replace?: boolean
+}
+
 /** The namespaces of one daemon. A write in an unknown namespace makes it. */
 export interface NamespaceStore {
   /** @throws `already_exists`; `invalid_argument` for a bad name or label. */
@@ -13,8 +19,11 @@ export interface NamespaceStore {
   /** @throws `not_found`. */
   get(ctx: Context, name: string): Promise<Namespace>
   list(ctx: Context): Promise<readonly Namespace[]>
-  /** Sets one label; an empty value removes it. Creates the namespace when it is missing. */
-  setLabel(ctx: Context, name: string, key: string, value: string): Promise<void>
+  /**
+   * Sets labels, all or none of them; an empty value removes one. Creates the namespace when it is missing.
+   * @throws `invalid_argument` for a bad label.
+   */
+  setLabels(ctx: Context, name: string, labels: Labels, options?: LabelOptions): Promise<void>
   /** @throws `not_found`; `failed_precondition`, naming what it still has. */
   delete(ctx: Context, name: string): Promise<void>
 }

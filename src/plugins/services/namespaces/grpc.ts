@@ -30,8 +30,8 @@ export const namespacesApi = (
     async update({ namespace, updateMask }, ctx) {
       const given = fromProto(namespace)
       const paths = updateMask?.paths ?? []
-      if (paths.length > 0) await setLabels(ctx, store, given, paths)
-      else await replaceLabels(ctx, store, given)
+      if (paths.length > 0) await store.setLabels(ctx, given.name, named(given.labels, paths))
+      else await store.setLabels(ctx, given.name, given.labels, { replace: true })
       const event = pack(NamespaceUpdateSchema, { name: given.name, labels: given.labels })
       publisher.publish(withNamespace(ctx, given.name), '/namespaces/update', event)
       // Upstream answers with an empty message here, and clients do not read it.
@@ -56,30 +56,14 @@ async function labelsOf(ctx: Context, store: NamespaceStore, name: string): Prom
   }
 }
 
-/** Sets the labels that `paths` name, `labels.<key>` each. */
-async function setLabels(
-  ctx: Context,
-  store: NamespaceStore,
-  given: Namespace,
-  paths: readonly string[],
-): Promise<void> {
+/** The labels that `paths` name, `labels.<key>` each; one that is not given is to go. */
+function named(labels: Labels, paths: readonly string[]): Labels {
   const unknown = paths.find((path) => !path.startsWith(labelPrefix))
   if (unknown !== undefined) {
     throw new CodedError('invalid_argument', `cannot update ${JSON.stringify(unknown)} field`)
   }
-  for (const path of paths) {
-    const key = path.slice(labelPrefix.length)
-    await store.setLabel(ctx, given.name, key, given.labels[key] ?? '')
-  }
-}
-
-async function replaceLabels(ctx: Context, store: NamespaceStore, given: Namespace): Promise<void> {
-  const labels = await labelsOf(ctx, store, given.name)
-  const gone = Object.keys(labels).filter((key) => !Object.hasOwn(given.labels, key))
-  for (const key of gone) await store.setLabel(ctx, given.name, key, '')
-  for (const [key, value] of Object.entries(given.labels)) {
-    await store.setLabel(ctx, given.name, key, value)
-  }
+  const keys = paths.map((path) => path.slice(labelPrefix.length))
+  return Object.fromEntries(keys.map((key) => [key, labels[key] ?? '']))
 }
 
 const labelPrefix = 'labels.'

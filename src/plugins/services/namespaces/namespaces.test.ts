@@ -35,7 +35,7 @@ async function namespaces(t: TestContext, body: (given: Given) => Promise<void>)
 test('what happens to a namespace is published in it', async (t) => {
   await namespaces(t, async ({ ctx, remote, events }) => {
     await remote.create(ctx, { name: 'blue', labels: { a: 'b' } })
-    await remote.setLabel(ctx, 'blue', 'c', 'd')
+    await remote.setLabels(ctx, 'blue', { c: 'd' })
     assert.deepEqual((await remote.get(ctx, 'blue')).labels, { a: 'b', c: 'd' })
     await remote.delete(ctx, 'blue')
     assert.deepEqual(

@@ -1,6 +1,7 @@
 import { type Context, withNamespace } from '#core/context.ts'
 import type { Publisher } from '#core/events/events.ts'
-import type { Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
+import type { Labels } from '#core/labels/labels.ts'
+import type { LabelOptions, Namespace, NamespaceStore } from '#core/namespaces/namespaces.ts'
 import { NamespaceCreateSchema, NamespaceDeleteSchema } from '#gen/events/namespace_pb.ts'
 import { definePlugin } from '#plugin/plugin.ts'
 import { EventPlugin, MetadataPlugin, NamespacesService } from '#plugins/types.ts'
@@ -9,7 +10,7 @@ import { pack } from '#proxy/convert/pack.ts'
 /**
  * Namespaces as clients see them: making and deleting one is published in the namespace itself.
  *
- * An update sets several labels and is one event, which its caller publishes.
+ * An update tells of labels that it does not set, too: its caller publishes it.
  */
 export class PublishingNamespaceStore implements NamespaceStore {
   readonly #store: NamespaceStore
@@ -28,8 +29,13 @@ export class PublishingNamespaceStore implements NamespaceStore {
     return await this.#store.list(ctx)
   }
 
-  async setLabel(ctx: Context, name: string, key: string, value: string): Promise<void> {
-    await this.#store.setLabel(ctx, name, key, value)
+  async setLabels(
+    ctx: Context,
+    name: string,
+    labels: Labels,
+    options?: LabelOptions,
+  ): Promise<void> {
+    await this.#store.setLabels(ctx, name, labels, options)
   }
 
   async create(ctx: Context, namespace: Namespace): Promise<void> {
