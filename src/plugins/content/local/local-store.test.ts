@@ -131,7 +131,21 @@ suite('local content store on disk', () => {
     assert.deepEqual([writer.status().offset, writer.status().total], [5, 7])
     assert.equal((await store.status(ctx, 'up')).total, 7)
     await writer.write(ctx, Buffer.from(', you'))
-    await writer.commit(ctx, { expected: digestOf('hello, you') })
+    await writer.commit(ctx, { expected: digestOf('hello, you'), size: 10 })
+  })
+
+  test('an upload of which more is there than it has in all begins anew', async (t) => {
+    await using dir = await scratch()
+    const ctx = newContext(t)
+    const store = LocalStore.open(ctx, dir.path)
+    {
+      await using writer = await store.writer(ctx, { ref: 'up', total: 5 })
+      await writer.write(ctx, Buffer.from('hello'))
+    }
+    await using writer = await store.writer(ctx, { ref: 'up', total: 3 })
+    assert.deepEqual([writer.status().offset, writer.status().total], [0, 3])
+    await writer.write(ctx, Buffer.from('bye'))
+    await writer.commit(ctx, { expected: digestOf('bye'), size: 3 })
   })
 
   test('times that a power cut left empty do not hide an upload', async (t) => {

@@ -225,6 +225,7 @@ async function resume(
     if (status.ref !== ref) throw new Error(`ref key does not match: ${ref} != ${status.ref}`)
     const file = undo.use(await open(paths.data, 'r+'))
     const offset = await hashFile(file, hasher, ctx.signal)
+    if (total > 0 && offset > total) throw new Error(`${offset} bytes are there of ${total}`)
     // What has come is worth more than what was said of its size.
     const size = total > 0 ? total : status.total
     if (size !== status.total) await writeFile(paths.total, String(size))
