@@ -79,6 +79,12 @@ test('an upload is one answer per request, and the last one twice', async (t) =>
     const half = await upload.ask({ action: WRITE, data: hello.subarray(0, 5) })
     assert.equal(half.offset, 5n)
     assert.equal(half.digest, digestOf('hello'))
+    const told = ({ startedAt, updatedAt, total }: WriteContentResponse) => [
+      startedAt,
+      updatedAt,
+      total,
+    ]
+    assert.deepEqual(told(half), told(stat))
     const last = await upload.ask({
       action: COMMIT,
       offset: 5n,
@@ -87,6 +93,7 @@ test('an upload is one answer per request, and the last one twice', async (t) =>
     })
     assert.equal(last.offset, 12n)
     assert.equal(last.digest, digest)
+    assert.deepEqual(told(last), told(stat))
     assert.deepEqual(await upload.finish(), [last])
     assert.deepEqual((await store.info(ctx, digest)).labels, { a: 'b' })
   })
@@ -105,7 +112,12 @@ test('the first request of an upload names it', async (t) => {
 test('an upload that ends early keeps what has come, and goes on there', async (t) => {
   await conversing(t, async ({ begin }) => {
     const first = begin()
-    await first.ask({ action: WRITE, ref: 'up', data: hello.subarray(0, 5) })
+    const { startedAt, total } = await first.ask({
+      action: WRITE,
+      ref: 'up',
+      data: hello.subarray(0, 5),
+    })
+    assert.deepEqual([startedAt, total], [undefined, 0n])
     assert.equal((await first.finish()).length, 1)
     const again = begin()
     const stat = await again.ask({ action: STAT, ref: 'up' })

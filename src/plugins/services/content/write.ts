@@ -21,6 +21,7 @@ type Response = MessageInitShape<typeof WriteContentResponseSchema>
  *   server  offset total  offset                     offset digest                  last one again
  *
  * The first request names the upload with `ref`, whatever its action, and holds it until the end.
+ * The total and the times of the latest STAT are told again with every answer after it.
  * Ending without COMMIT keeps what has come. The last answer is sent twice, as upstream does.
  */
 
@@ -69,6 +70,8 @@ class Upload implements AsyncDisposable {
   readonly #ref: string
   #total = 0
   #expected = ''
+  /** What the latest STAT was told. */
+  #told: Pick<Response, 'startedAt' | 'updatedAt' | 'total'> = {}
 
   constructor(store: Store, writer: Writer, ref: string) {
     this.#store = store
@@ -156,18 +159,18 @@ class Upload implements AsyncDisposable {
     return this.#answer(request, offset)
   }
 
-  #answer({ action }: WriteContentRequest, offset: number) {
-    return { action, offset: BigInt(offset), digest: this.#writer.digest() }
+  #answer({ action }: WriteContentRequest, offset: number): Response {
+    return { ...this.#told, action, offset: BigInt(offset), digest: this.#writer.digest() }
   }
 
   #status(request: WriteContentRequest): Response {
     const { offset, startedAt, updatedAt } = this.#writer.status()
-    return {
-      ...this.#answer(request, offset),
+    this.#told = {
       startedAt: dateToProto(startedAt),
       updatedAt: dateToProto(updatedAt),
       total: BigInt(this.#total),
     }
+    return this.#answer(request, offset)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
