@@ -30,7 +30,7 @@ const sliced = [
   'test/compat/bolt-go.test.ts',
   'src/lib/{grpc,ttrpc}/wire.test.ts',
   'src/core/metadata/gc-look.test.ts',
-  'test/compat/gc-go.test.ts',
+  'test/compat/{gc-go,wire/random}.test.ts',
   'test/integration/host-steps.test.ts',
 ]
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 
-import { codeOf } from '#lib/errors/errors.ts'
 import { connectGrpc } from '#lib/grpc/client.ts'
 import type { Connection } from '#lib/rpc/rpc.ts'
 import { containerd2 } from '#testing/containerd.ts'
 import { startDaemon } from '#testing/daemon.ts'
 
+import { answerOf } from './answers.ts'
 import { contentSteps, snapshotSteps } from './data.ts'
 import { containerSteps, imageSteps, leaseSteps, namespaceSteps, sandboxSteps } from './records.ts'
 import { otherSteps, taskSteps } from './running.ts'
@@ -70,31 +70,3 @@ async function answersOf(steps: readonly Step[]): Promise<Map<string, unknown>> 
   }
   return answers
 }
-
-async function answerOf(call: () => unknown): Promise<unknown> {
-  try {
-    const answer = await call()
-    return comparable(isStream(answer) ? await Array.fromAsync(answer) : answer)
-  } catch (err) {
-    const message = err instanceof Error ? err.message : String(err)
-    return { code: codeOf(err), message: inWordsOfToday(message) }
-  }
-}
-
-const isStream = (value: unknown): value is AsyncIterable<unknown> =>
-  typeof value === 'object' && value !== null && Symbol.asyncIterator in value
-
-/** Messages of older releases as main words them. */
-const inWordsOfToday = (message: string): string =>
-  message.replace(/^Target\./, 'target.').replace(/(: invalid argument)+$/, ': invalid argument')
-
-/** Plain data without times. */
-const comparable = (value: unknown): unknown =>
-  JSON.parse(
-    JSON.stringify(value, (key, item: unknown) => {
-      if (key === '$typeName') return undefined
-      if (key.endsWith('At')) return typeof item
-      if (typeof item === 'bigint') return String(item)
-      return item
-    }),
-  )
