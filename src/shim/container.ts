@@ -188,8 +188,7 @@ export class Container {
   /** Adds an exec, which `start` runs. @throws `already_exists` */
   exec(execId: string, stdio: StdioPaths, spec: Uint8Array): void {
     if (this.#execs.has(execId)) throw alreadyExists(`id ${execId}`)
-    const { status } = this.init
-    if (status !== 'running') throw refuse('exec', status)
+    if (!this.init.takesExecs) throw refuse('exec', this.init.status)
     const { id: containerId } = this
     this.#execs.set(execId, new ExecProcess(this.#execOptions(execId, stdio, spec)))
     this.#services.events.publish('/tasks/exec-added', TaskExecAddedSchema, { containerId, execId })

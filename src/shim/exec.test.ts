@@ -53,6 +53,24 @@ suite('execs of a shim host', () => {
     ])
   })
 
+  test('an exec runs in a container whose own program has not begun', {
+    timeout: 60_000,
+  }, async (t) => {
+    if (!root(t)) return
+    await using shim = await ShimFixture.open()
+    const bundle = await shim.bundle('c', ['sleep', '1000'])
+    const tasks = await shim.connect(bundle)
+    await tasks.create(bundle.request)
+    for (const execId of ['before', 'through']) {
+      await tasks.exec({ id: 'c', execId, spec: execSpec('sh', '-c', 'exit 4') })
+    }
+    await tasks.start({ id: 'c', execId: 'before' })
+    assert.equal((await tasks.wait({ id: 'c', execId: 'before' })).exitStatus, 4)
+    await tasks.start({ id: 'c' })
+    await tasks.start({ id: 'c', execId: 'through' })
+    assert.equal((await tasks.wait({ id: 'c', execId: 'through' })).exitStatus, 4)
+  })
+
   check('input that ends while an exec is being started has ended', async (shim, tasks) => {
     const stdin = await shim.fifo('in')
     await tasks.exec({ id: 'c', execId: 'x', stdin, spec: execSpec('cat') })

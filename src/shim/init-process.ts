@@ -95,6 +95,11 @@ export class InitProcess implements TaskProcess {
     return this.#exit
   }
 
+  /** Whether there is a container to run something in: there is before the user's program runs. */
+  get takesExecs(): boolean {
+    return this.#status === 'running' || (this.#status === 'created' && !this.#restore)
+  }
+
   /** Runs the user's program; `onStarted` is called before any exit is taken notice of. */
   async start(onStarted: () => void, { signal, deadline }: Work): Promise<void> {
     using _ = await this.#mutex.lock({ signal })
