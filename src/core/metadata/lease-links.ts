@@ -14,15 +14,32 @@ type ResourcePath = readonly string[]
  */
 export function addToLease(tx: Bucket, ctx: Context, path: ResourcePath, key: string): boolean {
   if (!ctx.lease) return false
-  requireLease(tx, ctx)
-  make(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease, ...path]).put(key, '')
+  const lease = leaseOf(tx, ctx, ctx.lease)
+  if (!lease) throw missingLease()
+  make(lease, path).put(key, '')
   return true
 }
 
 /** @throws `not_found` when `ctx` names a lease that does not exist. */
 export function requireLease(tx: ReadBucket, ctx: Context): void {
-  if (!ctx.lease || find(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease])) return
-  throw notFound('lease does not exist')
+  if (ctx.lease && !leaseOf(tx, ctx, ctx.lease)) throw missingLease()
+}
+
+/**
+ * Has the lease of `ctx` hold `key` in the place of `from`. What has been done already cannot be refused
+ * for a lease that was deleted meanwhile: that deletion comes after it, then, and lets go of both.
+ */
+export function moveInLease(
+  tx: Bucket,
+  ctx: Context,
+  path: ResourcePath,
+  { from, key }: { readonly from: string; readonly key: string },
+): void {
+  const lease = ctx.lease ? leaseOf(tx, ctx, ctx.lease) : undefined
+  if (!lease) return
+  const held = make(lease, path)
+  held.put(key, '')
+  held.delete(from)
 }
 
 /** Takes something off the lease of `ctx`, if it is there. */
@@ -30,3 +47,11 @@ export function removeFromLease(tx: Bucket, ctx: Context, path: ResourcePath, ke
   if (!ctx.lease) return
   find(tx, [...leasesOf(namespaceOf(ctx)), ctx.lease, ...path])?.delete(key)
 }
+
+function leaseOf(tx: Bucket, ctx: Context, id: string): Bucket | undefined
+function leaseOf(tx: ReadBucket, ctx: Context, id: string): ReadBucket | undefined
+function leaseOf(tx: ReadBucket, ctx: Context, id: string): ReadBucket | undefined {
+  return find(tx, [...leasesOf(namespaceOf(ctx)), id])
+}
+
+const missingLease = (): Error => notFound('lease does not exist')

@@ -7,7 +7,7 @@ import { alreadyExists, describe, hasCode, notFound } from '#lib/errors/errors.t
 
 import type { SnapshotBackend } from './backends.ts'
 import { readText } from './fields.ts'
-import { addToLease, removeFromLease, requireLease } from './lease-links.ts'
+import { addToLease, moveInLease, requireLease } from './lease-links.ts'
 import type { Records } from './records.ts'
 import { backendName, find, snapshotsOf } from './schema.ts'
 import { inherited } from './snapshot-labels.ts'
@@ -149,8 +149,7 @@ async function record(
       const snapshots = find(tx, path)
       // Nothing may have held it, and the collector came by.
       if (!snapshots?.bucket(key)) throw missingSnapshot(key)
-      addToLease(tx, ctx, leased, name)
-      removeFromLease(tx, ctx, leased, key)
+      moveInLease(tx, ctx, leased, { from: key, key: name })
       snapshots.deleteBucket(key)
       unlinkChild(snapshots, parent, key)
       const now = new Date()

@@ -181,6 +181,27 @@ void suite('snapshots of namespaces', () => {
     })
   })
 
+  void test('a lease that is deleted during a commit does not undo it', async (t) => {
+    let during = async (): Promise<void> => {}
+    await withSnapshots(
+      t,
+      async ({ ctx, sn, metadata: { leases } }) => {
+        await leases.create(ctx, { id: 'l', labels: {} })
+        await sn.prepare(ctx, 'work', '')
+        during = async () => await leases.delete(ctx, 'l')
+        await sn.commit({ ...ctx, lease: 'l' }, 'base', 'work')
+        assert.deepEqual(await names(ctx, sn), ['base'])
+        assert.equal((await sn.stat(ctx, 'base')).kind, 'committed')
+      },
+      (backend) => ({
+        commit: async (...args) => {
+          await during()
+          await backend.commit(...args)
+        },
+      }),
+    )
+  })
+
   void test('what is missing is named', async (t) => {
     await withSnapshots(t, async ({ ctx, sn }) => {
       await rejectsWith(
