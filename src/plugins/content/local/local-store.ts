@@ -223,9 +223,10 @@ async function resume(
   try {
     const status = await readIngest(paths)
     if (status.ref !== ref) throw new Error(`ref key does not match: ${ref} != ${status.ref}`)
+    const { offset: there } = status
+    if (total > 0 && there > total) throw new Error(`${there} bytes are there of ${total}`)
     const file = undo.use(await open(paths.data, 'r+'))
     const offset = await hashFile(file, hasher, ctx.signal)
-    if (total > 0 && offset > total) throw new Error(`${offset} bytes are there of ${total}`)
     // What has come is worth more than what was said of its size.
     const size = total > 0 ? total : status.total
     if (size !== status.total) await writeFile(paths.total, String(size))
