@@ -69,8 +69,7 @@ export class BoltNamespaceStore implements NamespaceStore {
   ): Promise<void> {
     checkLabels('namespace.Labels', labels)
     await this.#records.update(ctx, (tx) => {
-      const nothing = Object.keys(labels).length === 0 && !find(tx, labelsOf(name))
-      if (nothing) return
+      if (Object.keys(labels).length === 0 && !find(tx, labelsOf(name))) return
       const bucket = make(tx, labelsOf(name))
       const gone = replace ? Array.from(bucket.entries(), ({ key }) => key) : []
       for (const key of gone) bucket.delete(key)

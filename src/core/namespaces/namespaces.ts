@@ -20,7 +20,7 @@ export interface NamespaceStore {
   get(ctx: Context, name: string): Promise<Namespace>
   list(ctx: Context): Promise<readonly Namespace[]>
   /**
-   * Sets labels, all or none of them; an empty value removes one. Creates the namespace when it is missing.
+   * Sets labels, all or none of them; an empty value removes one. Any label creates a namespace that is missing.
    * @throws `invalid_argument` for a bad label.
    */
   setLabels(ctx: Context, name: string, labels: Labels, options?: LabelOptions): Promise<void>

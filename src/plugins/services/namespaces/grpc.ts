@@ -63,7 +63,9 @@ function named(labels: Labels, paths: readonly string[]): Labels {
     throw new CodedError('invalid_argument', `cannot update ${JSON.stringify(unknown)} field`)
   }
   const keys = paths.map((path) => path.slice(labelPrefix.length))
-  return Object.fromEntries(keys.map((key) => [key, labels[key] ?? '']))
+  return Object.fromEntries(
+    keys.map((key) => [key, (Object.hasOwn(labels, key) && labels[key]) || '']),
+  )
 }
 
 const labelPrefix = 'labels.'

@@ -7,7 +7,7 @@ import { digestOf } from '#lib/digest/digest.ts'
 
 import { type Kind, callOf } from './chooser.ts'
 
-const namespacePaths = ['labels', 'labels.a', 'labels.b.c/d', 'name'] as const
+const namespacePaths = ['labels', 'labels.a', 'labels.b.c/d', 'labels.constructor', 'name'] as const
 
 /** Of namespaces. */
 export const namespaceCall: Kind = (c, caller) => {
