@@ -87,8 +87,8 @@ function known(answer: unknown, expected: unknown): unknown {
   if (!isFailure(answer) || !isFailure(expected)) return withoutDirectories(answer)
   if (expected.code === 'unknown') return 'a failure'
   const message = answer.message
-    .replace(/snapshot \S* ?does not exist/, 'snapshot does not exist')
-    .replace(/failed to commit snapshot \S*:/, 'failed to commit snapshot:')
+    .replace(/snapshot (.* )?does not exist/, 'snapshot does not exist')
+    .replace(/failed to commit snapshot [^:]*:/, 'failed to commit snapshot:')
     .replace(/^snapshot name is required for update: /, '')
     .replace(/^unable to lease content: /, '')
   return { code: answer.code, message }

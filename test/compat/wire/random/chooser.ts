@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 import type { DescService } from '@bufbuild/protobuf'
 
 import { random } from '#testing/random.ts'
@@ -159,7 +161,4 @@ async function* each(requests: readonly object[]) {
 }
 
 const shown = (value: unknown): string =>
-  JSON.stringify(value, (_, item: unknown) => {
-    if (typeof item === 'bigint') return String(item)
-    return item instanceof Uint8Array ? Buffer.from(item).toString() : item
-  })
+  inspect(value, { depth: null, breakLength: Infinity, compact: true })
