@@ -98,24 +98,15 @@ function uploadCall(c: Chooser, caller: Caller): RandomCall {
   ])
 }
 
-/** A part of one, perhaps at the wrong place. */
+/** A part of one, perhaps at the wrong place. Any of it may be what the upload begins with. */
 function partCall(c: Chooser, caller: Caller): RandomCall {
   const ref = c.one(['x', 'y', 'z'])
+  const any = { ref, ...totalOf(ref) }
+  const stat = { ...any, action: WriteAction.STAT }
   const offset = BigInt(c.below(4))
-  const data = Buffer.from(uploads[ref])
-  return writeOf(
-    caller,
-    c.one<readonly object[]>([
-      [],
-      [{ action: WriteAction.STAT, ref, ...totalOf(ref) }],
-      [{ action: WriteAction.WRITE, ref, offset, data }],
-      [
-        { action: WriteAction.STAT, ref, ...totalOf(ref) },
-        { action: WriteAction.WRITE, ref, offset, data },
-      ],
-      [{ action: WriteAction.COMMIT, ref, offset, labels: c.labels() }],
-    ]),
-  )
+  const write = { ...any, action: WriteAction.WRITE, offset, data: Buffer.from(uploads[ref]) }
+  const commit = { ...any, action: WriteAction.COMMIT, offset, labels: c.labels() }
+  return writeOf(caller, c.one<readonly object[]>([[], [stat], [write], [stat, write], [commit]]))
 }
 
 const writeOf = (caller: Caller, requests: readonly object[]): RandomCall =>
